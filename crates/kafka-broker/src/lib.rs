@@ -1,0 +1,1 @@
+//! The broker's shell: listeners, connections, one file per API.

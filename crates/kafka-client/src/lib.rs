@@ -1,0 +1,1 @@
+//! Requests from tools and brokers to a Kafka cluster.

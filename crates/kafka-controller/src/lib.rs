@@ -1,0 +1,1 @@
+//! The controller: election, failover phases, topics, deletion, partition states.

@@ -1,0 +1,1 @@
+//! Consumer groups and their offsets, replicated by records in an internal topic.

@@ -1,0 +1,1 @@
+//! Kafka's framing, API table, generated messages and record batches.

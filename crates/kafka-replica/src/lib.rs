@@ -1,0 +1,1 @@
+//! A partition as leader: log, high watermark, parked requests.

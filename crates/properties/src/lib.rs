@@ -1,0 +1,1 @@
+//! Java properties files: the format of zoo.cfg and server.properties.

@@ -1,0 +1,1 @@
+//! Every command line tool, one file each.

@@ -1,0 +1,1 @@
+//! A ZooKeeper client: session core and tokio shell, with recipes.

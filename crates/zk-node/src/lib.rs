@@ -1,0 +1,1 @@
+//! The life of a request on one coordination server: decide, record, apply, reply.

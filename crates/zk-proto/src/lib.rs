@@ -1,0 +1,3 @@
+//! ZooKeeper's wire and disk records in jute encoding.
+
+pub mod jute;

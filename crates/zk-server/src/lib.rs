@@ -1,0 +1,1 @@
+//! The coordination server's shell: configuration, listeners, connections, threads, four-letter words.

@@ -1,0 +1,1 @@
+//! The znode tree: decide, apply, ACLs, quotas, watches, sessions, digest.

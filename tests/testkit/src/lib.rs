@@ -1,0 +1,1 @@
+//! Starts servers, originals and clients for the tests.
