@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+if [ $# -lt 1 ]; then
+  echo "USAGE: $0 [-daemon] zookeeper.properties"
+  exit 1
+fi
+. "$(dirname "$(readlink -f "$0")")/server-start-common.sh"
+server_start zookeeper zookeeper-server "$@"
