@@ -1,1 +1,14 @@
-//! Starts servers, originals and clients for the tests.
+//! Starts zoolog, the Apache originals and their tools for tests and measurements.
+//!
+//! Everything runs on loopback with ports of its own and ends with the value that holds it: a dropped
+//! [`Server`] is killed. Nothing here asserts; a test says what must be true, this says how to get there.
+
+pub mod originals;
+pub mod server;
+pub mod wait;
+pub mod zoolog;
+
+pub use originals::{Kafka, ZooKeeper, java};
+pub use server::Server;
+pub use wait::{free_port, wait_until};
+pub use zoolog::Zoolog;

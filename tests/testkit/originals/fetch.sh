@@ -3,7 +3,7 @@
 # They land in $ZOOLOG_ORIGINALS/<name>/lib (default: .cache/originals in the checkout) and stay there.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-dir=${ZOOLOG_ORIGINALS:-$here/../../.cache/originals}
+dir=${ZOOLOG_ORIGINALS:-$here/../../../.cache/originals}
 [ $# -gt 0 ] || set -- $(cd "$here/poms" && ls | sed 's/\.xml$//')
 for name in "$@"; do
   home=$dir/$name
