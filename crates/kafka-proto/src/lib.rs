@@ -1,1 +1,3 @@
 //! Kafka's framing, API table, generated messages and record batches.
+
+pub mod records;
