@@ -1,1 +1,3 @@
 //! The broker's shell: listeners, connections, one file per API.
+
+pub mod config;
