@@ -31,11 +31,10 @@ impl Properties {
 
     /// Reads and parses a file.
     pub fn load(path: &Path) -> Result<Self, PropertiesError> {
-        let text = std::fs::read(path)
-            .map_err(|source| PropertiesError::Io { path: path.to_owned(), source })?;
-        Self::parse(&String::from_utf8_lossy(&text)).map_err(|BadEscape { line }| {
-            PropertiesError::BadUnicodeEscape { path: path.to_owned(), line }
-        })
+        let text =
+            std::fs::read(path).map_err(|source| PropertiesError::Io { path: path.to_owned(), source })?;
+        Self::parse(&String::from_utf8_lossy(&text))
+            .map_err(|BadEscape { line }| PropertiesError::BadUnicodeEscape { path: path.to_owned(), line })
     }
 
     /// Parses text; the only thing that can be wrong is a `\u` escape.

@@ -46,10 +46,9 @@ impl Server {
                 return Some(Ok(()));
             }
             match self.child.try_wait() {
-                Ok(Some(status)) => Some(Err(anyhow::anyhow!(
-                    "the server ended with {status}:\n{}",
-                    self.log_text()
-                ))),
+                Ok(Some(status)) => {
+                    Some(Err(anyhow::anyhow!("the server ended with {status}:\n{}", self.log_text())))
+                }
                 _ => None,
             }
         })??;

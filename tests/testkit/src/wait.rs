@@ -7,11 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 /// Polls `condition` until it yields a value; fails with `what` after `limit`.
-pub fn wait_until<T>(
-    what: &str,
-    limit: Duration,
-    mut condition: impl FnMut() -> Option<T>,
-) -> Result<T> {
+pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Result<T> {
     let end = Instant::now() + limit;
     loop {
         if let Some(value) = condition() {

@@ -1,0 +1,194 @@
+//! The option grammar of Kafka's Java tools: `--name value`, `--name=value`, flags, repeated options.
+//!
+//! The messages are those of the originals' parser, because scripts look for them. Unlike Kafka 2.x and later, an
+//! unambiguous abbreviation is accepted, as 0.8's tools did. Not for zkCli's and the native commands' arguments.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// What an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    Nothing,
+    /// A value, described in the help by this word.
+    Value(&'static str),
+    /// Perhaps a value.
+    MaybeValue(&'static str),
+}
+
+/// One option of a tool.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    pub name: &'static str,
+    pub takes: Takes,
+    pub help: &'static str,
+}
+
+/// `spec("topic", Takes::Value("topic"), "…")`, so that a tool's table reads like one.
+pub const fn spec(name: &'static str, takes: Takes, help: &'static str) -> Spec {
+    Spec { name, takes, help }
+}
+
+/// The arguments of one call, parsed.
+#[derive(Debug, Default)]
+pub struct Options {
+    given: BTreeMap<&'static str, Vec<Option<String>>>,
+    rest: Vec<String>,
+}
+
+impl Options {
+    /// Parses `args` by `specs`; the error is the line to print above the usage.
+    pub fn parse(specs: &[Spec], args: &[String]) -> Result<Self, String> {
+        let mut options = Self::default();
+        let mut args = args.iter().peekable();
+        while let Some(arg) = args.next() {
+            let Some(name) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')) else {
+                options.rest.push(arg.clone());
+                continue;
+            };
+            let (name, inline) = match name.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (name, None),
+            };
+            let spec = find(specs, name)?;
+            let is_value = |next: &&String| !next.starts_with("--");
+            let value = match (spec.takes, inline) {
+                (Takes::Nothing, _) => None,
+                (_, Some(value)) => Some(value),
+                (Takes::Value(_), None) => {
+                    Some(args.next().cloned().ok_or(format!("Option {} requires an argument", spec.name))?)
+                }
+                (Takes::MaybeValue(_), None) => args.next_if(is_value).cloned(),
+            };
+            options.given.entry(spec.name).or_default().push(value);
+        }
+        Ok(options)
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
+    /// The value of an option, the last one if it was given several times.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.given.get(name)?.iter().rev().find_map(|v| v.as_deref())
+    }
+
+    /// Every value of a repeatable option, in order.
+    pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.given.get(name).into_iter().flatten().filter_map(|v| v.as_deref())
+    }
+
+    /// The value as a number; the error is the originals' message.
+    pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, String> {
+        self.value(name)
+            .map(|v| v.parse().map_err(|_| format!("Cannot parse argument '{v}' of option {name}")))
+            .transpose()
+    }
+
+    /// Arguments that are not options.
+    pub fn rest(&self) -> &[String] {
+        &self.rest
+    }
+
+    /// `key=value` pairs of a repeatable option.
+    pub fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, String> {
+        self.values(name)
+            .map(|pair| match pair.split_once('=') {
+                Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+                None => Err(format!("Invalid command line properties: {pair}")),
+            })
+            .collect()
+    }
+}
+
+fn find<'a>(specs: &'a [Spec], name: &str) -> Result<&'a Spec, String> {
+    if let Some(spec) = specs.iter().find(|s| s.name == name) {
+        return Ok(spec);
+    }
+    let mut starting = specs.iter().filter(|s| !name.is_empty() && s.name.starts_with(name));
+    match (starting.next(), starting.next()) {
+        (Some(spec), None) => Ok(spec),
+        _ => Err(format!("{name} is not a recognized option")),
+    }
+}
+
+/// The table that help and errors show, in the originals' two columns.
+pub fn usage(specs: &[Spec]) -> String {
+    const LEFT: usize = 40;
+    const RIGHT: usize = 79;
+    let mut sorted: Vec<&Spec> = specs.iter().collect();
+    sorted.sort_by_key(|s| s.name);
+    let mut out = format!("{:<LEFT$}Description\n{:<LEFT$}-----------\n", "Option", "------");
+    for spec in sorted {
+        let left = match spec.takes {
+            Takes::Nothing => format!("--{}", spec.name),
+            Takes::Value(what) => format!("--{} <String: {what}>", spec.name),
+            Takes::MaybeValue(what) => format!("--{} [String: {what}]", spec.name),
+        };
+        for (index, line) in wrap(spec.help, RIGHT - LEFT + 20).iter().enumerate() {
+            let head = if index == 0 { left.as_str() } else { "" };
+            let _ = writeln!(out, "{head:<width$} {line}", width = LEFT - 1);
+        }
+    }
+    out
+}
+
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is always a line");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.len() + 1 + word.len() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPECS: [Spec; 4] = [
+        spec("topic", Takes::Value("topic"), "The topic."),
+        spec("list", Takes::Nothing, "List."),
+        spec("compression-codec", Takes::MaybeValue("codec"), "Codec."),
+        spec("config", Takes::Value("k=v"), "A config."),
+    ];
+
+    fn parse(args: &[&str]) -> Result<Options, String> {
+        let args: Vec<String> = args.iter().map(|s| s.to_string()).collect();
+        Options::parse(&SPECS, &args)
+    }
+
+    #[test]
+    fn values_come_after_a_space_or_an_equals_sign() {
+        let options = parse(&["--topic", "a", "--config=x=1", "--config", "y=2"]).expect("parses");
+        assert_eq!(options.value("topic"), Some("a"));
+        assert_eq!(options.pairs("config").expect("pairs").len(), 2);
+    }
+
+    #[test]
+    fn an_optional_value_is_not_the_next_option() {
+        let options = parse(&["--compression-codec", "--list"]).expect("parses");
+        assert!(options.has("compression-codec") && options.has("list"));
+        assert_eq!(options.value("compression-codec"), None);
+    }
+
+    #[test]
+    fn unambiguous_abbreviations_are_accepted() {
+        assert_eq!(parse(&["--top", "a"]).expect("parses").value("topic"), Some("a"));
+        assert_eq!(parse(&["--co", "a"]).unwrap_err(), "co is not a recognized option");
+    }
+
+    #[test]
+    fn errors_use_the_words_scripts_know() {
+        assert_eq!(parse(&["--nope"]).unwrap_err(), "nope is not a recognized option");
+        assert_eq!(parse(&["--topic"]).unwrap_err(), "Option topic requires an argument");
+    }
+}
