@@ -1,1 +1,34 @@
-//! Transaction logs, snapshots and epoch files in Apache ZooKeeper's formats.
+//! Transaction logs, snapshots, epoch files: a coordination server's data directory in Apache ZooKeeper's formats.
+//!
+//! What is here: writing and reading `log.<zxid>` ([`TxnLog`], [`TxnLogReader`], [`truncate_log`]) and
+//! `snapshot.<zxid>` ([`SnapshotWriter`], [`read_snapshot`]), the layout around them ([`DataDir`]: lock, epochs,
+//! `myid`, recovery, purge). What is not here: the tree. Recovery hands out [`RecoveryEvent`]s (sessions, ACLs,
+//! nodes, transactions) and the caller builds its state from them.
+//!
+//! The order of calls: [`DataDir::open`] (takes the lock) → [`DataDir::recover`] → [`DataDir::load_epochs`] →
+//! [`DataDir::open_log`] → `append`* `sync`, and `roll` + [`DataDir::begin_snapshot`] from time to time.
+//!
+//! The invariants guarded: nothing is reported durable before its fsync; after a failed write the log takes nothing
+//! more ([`StoreError::Poisoned`], ZOOKEEPER-4882); a torn tail is cut and said so, a corrupt middle or a hole is an
+//! error with file and offset and never skipped in silence.
+
+mod error;
+mod names;
+
+mod datadir;
+mod snapshot;
+mod txnlog;
+
+pub use datadir::{
+    DataDir, DataDirOptions, Epochs, RecoverOptions, Recovery, RecoveryEvent, Removed, SNAPSHOTS_RETAINED_MIN,
+};
+pub use error::StoreError;
+pub use names::{DiskFile, list_logs, list_snapshots, log_name, snapshot_name};
+pub use snapshot::{
+    Compression, SnapshotPart, SnapshotTail, SnapshotWriter, ZxidDigest, encode_node, looks_valid,
+    read_snapshot,
+};
+pub use txnlog::{
+    LogEnd, LogFileReader, LogRecord, LogStep, SyncReport, TornTail, TxnLog, TxnLogOptions, TxnLogReader,
+    last_logged_zxid, truncate_log,
+};

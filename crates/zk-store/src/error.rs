@@ -1,0 +1,92 @@
+//! What can go wrong between a server and its data directory.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// A failure of the environment (disk, permissions) or of the files found there.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io { what: &'static str, path: PathBuf, source: io::Error },
+
+    /// Bytes that were once written whole are no longer what they were.
+    #[error(
+        "{} is corrupt at offset {offset}: {why}. Restore this file from another copy, or empty the data directory \
+         and let the server fetch its state from the ensemble",
+        path.display()
+    )]
+    Corrupt { path: PathBuf, offset: u64, why: String },
+
+    /// Transactions are missing between two that are there.
+    #[error(
+        "transactions 0x{after:x} to 0x{found:x} are not contiguous: {} goes on at 0x{found:x}. A log file was removed \
+         or lost; restore it, or let the server fetch its state from the ensemble",
+        path.display()
+    )]
+    Gap { after: i64, found: i64, path: PathBuf },
+
+    /// Two servers on one directory would destroy it.
+    #[error("{} is in use by another process{}. Stop it, or choose another dataDir", path.display(), holder(.pid))]
+    InUse { path: PathBuf, pid: Option<u32> },
+
+    /// Apache's rule of ZOOKEEPER-3056: a log without any snapshot has no known start.
+    #[error(
+        "no valid snapshot in {} but there are transactions in {}. Restore the snapshots; only after an upgrade from \
+         3.4, start once with snapshot.trust.empty=true",
+        snap_dir.display(), log_dir.display()
+    )]
+    LogsWithoutSnapshot { snap_dir: PathBuf, log_dir: PathBuf },
+
+    /// Snapshots were found, but none could be read to its end.
+    #[error("none of the snapshots in {} can be read; the newest: {newest}", dir.display())]
+    NoReadableSnapshot { dir: PathBuf, newest: String },
+
+    /// dataDir and dataLogDir are mixed up (ZOOKEEPER-2967).
+    #[error("{} holds {what}. Check whether dataDir and dataLogDir are swapped", path.display())]
+    Misplaced { path: PathBuf, what: &'static str },
+
+    #[error("{} does not exist and must not be created (datadir.autocreate=false)", path.display())]
+    MissingDir { path: PathBuf },
+
+    /// A small text file does not hold the number it should.
+    #[error("{} holds {found:?}, not a number", path.display())]
+    NotANumber { path: PathBuf, found: String },
+
+    /// Epoch files and log contradict each other; voting with them could lose acknowledged writes.
+    #[error("{}: {why}", path.display())]
+    Epochs { path: PathBuf, why: String },
+
+    /// The caller refused a part of a snapshot or a transaction.
+    #[error("{} holds what cannot be applied: {why}", path.display())]
+    Refused { path: PathBuf, why: String },
+
+    /// The log failed before; what it holds after its last sync is unknown, so it takes nothing more.
+    #[error(
+        "the transaction log failed earlier ({0}) and takes no more writes; restart the server once the disk is well"
+    )]
+    Poisoned(String),
+
+    /// The caller handed over something that is no transaction.
+    #[error("not a transaction: {0}")]
+    NotATransaction(String),
+
+    #[error("at least 3 snapshots are kept, {0} asked for")]
+    RetainTooFew(usize),
+}
+
+impl StoreError {
+    /// For `map_err`: an I/O error with the deed and the file.
+    pub(crate) fn io<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + 'a {
+        move |source| StoreError::Io { what, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn corrupt(path: &Path, offset: u64, why: impl Into<String>) -> StoreError {
+        StoreError::Corrupt { path: path.to_owned(), offset, why: why.into() }
+    }
+}
+
+fn holder(pid: &Option<u32>) -> String {
+    pid.map(|p| format!(" (pid {p})")).unwrap_or_default()
+}

@@ -1,0 +1,117 @@
+//! Telling a torn tail from a corrupt middle.
+//!
+//! A crash leaves the last, unacknowledged write cut short: whatever the bytes at that place are, no whole record
+//! follows them. If one does, acknowledged transactions stand behind the damage, and cutting there would lose them:
+//! that is corruption.
+//!
+//! One crash looks like it and is not: the blocks of a single unsynced write may reach the disk in any order, so a
+//! block can be missing with whole records behind it. A missing block reads as zeros to the end of its page, or is a
+//! hole in the file; no flipped bit looks like that, since an entry's checksum and length are never both zero.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::SeekFrom;
+use zk_proto::txn::{TXN_HEADER_BYTES, payload_zxid};
+
+use super::file_reader::split_entry_head;
+use super::{END_OF_RECORD, ENTRY_HEADER_BYTES, checksum};
+use crate::error::StoreError;
+
+/// How far behind damage records are looked for. An unsynced write is far smaller.
+const SCAN_BYTES_MAX: u64 = 64 << 20;
+
+/// The unit in which file contents reach the disk.
+const PAGE_BYTES: u64 = 4096;
+
+/// The end of a log that a crash left unfinished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    pub path: PathBuf,
+    /// Behind the last whole record: where the file is to be cut. 0: not even the header is whole.
+    pub offset: u64,
+    /// How many bytes of unfinished writes lie there.
+    pub bytes: u64,
+    pub why: String,
+}
+
+/// Decides what the bytes from `offset` on are: `None` for zeros only, else a torn tail or an error.
+/// `why` says what is wrong with the entry at `offset`; `None` when it is zeros.
+pub(super) fn judge_tail(
+    file: &File,
+    path: &Path,
+    offset: u64,
+    last_zxid: Option<i64>,
+    why: Option<String>,
+) -> Result<Option<TornTail>, StoreError> {
+    let io_error = || StoreError::io("read", path);
+    let Some(data_end) = data_end(file, offset).map_err(io_error())? else { return Ok(None) };
+    let why = why.unwrap_or_else(|| "zeros where a record should be".into());
+    let mut scanned = vec![0; (data_end - offset).min(SCAN_BYTES_MAX) as usize];
+    file.read_exact_at(&mut scanned, offset).map_err(io_error())?;
+    let found = find_record(&scanned, last_zxid);
+    let beyond_scan = data_end - offset > SCAN_BYTES_MAX;
+    if found.is_none() && !beyond_scan || found.is_some_and(|at| block_missing(file, &scanned, offset, at)) {
+        return Ok(Some(TornTail { path: path.to_owned(), offset, bytes: data_end - offset, why }));
+    }
+    let behind = match found {
+        Some(at) => format!("a whole record follows at offset {}", offset + at),
+        None => format!("{} bytes follow, more than one write leaves", data_end - offset),
+    };
+    Err(StoreError::corrupt(path, offset, format!("{why}; {behind}")))
+}
+
+/// Behind the last byte from `offset` on that is not zero. Holes and blocks filled ahead are skipped unread.
+fn data_end(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    let file_bytes = file.metadata()?.len();
+    let mut end = None;
+    let mut at = offset;
+    let mut chunk = vec![0; 256 << 10];
+    while at < file_bytes {
+        at = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(data) => data.max(at),
+            Err(rustix::io::Errno::NXIO) => break,
+            Err(_) => at, // not every file system knows: read it all
+        };
+        let n = chunk.len().min((file_bytes - at) as usize);
+        file.read_exact_at(&mut chunk[..n], at)?;
+        if let Some(last) = chunk[..n].iter().rposition(|b| *b != 0) {
+            end = Some(at + last as u64 + 1);
+        }
+        at += n as u64;
+    }
+    Ok(end)
+}
+
+/// The first place behind the start of `bytes` where a whole, later record stands.
+fn find_record(bytes: &[u8], last_zxid: Option<i64>) -> Option<u64> {
+    (1..bytes.len()).find(|at| is_record(&bytes[*at..], last_zxid)).map(|at| at as u64)
+}
+
+fn is_record(bytes: &[u8], last_zxid: Option<i64>) -> bool {
+    const HEAD: usize = ENTRY_HEADER_BYTES as usize;
+    // The checksum is 32 bits in an i64: most offsets end here.
+    if bytes.len() < HEAD + TXN_HEADER_BYTES + 1 || bytes[..4] != [0; 4] {
+        return false;
+    }
+    let head: &[u8; HEAD] = bytes[..HEAD].try_into().expect("the length was checked");
+    let (sum, length) = split_entry_head(head);
+    let Ok(length) = usize::try_from(length) else { return false };
+    if length < TXN_HEADER_BYTES || length > bytes.len() - HEAD - 1 || bytes[HEAD + length] != END_OF_RECORD {
+        return false;
+    }
+    let payload = &bytes[HEAD..HEAD + length];
+    payload_zxid(payload).is_ok_and(|zxid| zxid > last_zxid.unwrap_or(0)) && checksum(payload) == sum
+}
+
+/// Whether the damage between `offset` and the record at `offset + found` is a block that never reached the disk.
+fn block_missing(file: &File, scanned: &[u8], offset: u64, found: u64) -> bool {
+    let to_page_end = (offset + 1).next_multiple_of(PAGE_BYTES) - offset;
+    let zeros_to_page_end = to_page_end >= ENTRY_HEADER_BYTES
+        && to_page_end <= found
+        && scanned[..to_page_end as usize].iter().all(|b| *b == 0);
+    let hole = rustix::fs::seek(file, SeekFrom::Hole(offset)).is_ok_and(|hole| hole < offset + found);
+    zeros_to_page_end || hole
+}

@@ -1,0 +1,287 @@
+//! Appending to the log.
+//!
+//! `append` only collects; `sync` writes all that was collected with one call and one fdatasync, so the caller's
+//! batch is the group commit. Whatever fails, fails for good: after an error it is unknown which bytes reached the
+//! disk (and after a failed fsync the kernel has forgotten which were dirty), so a later write could be acknowledged
+//! behind a hole (ZOOKEEPER-4882).
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FallocateFlags;
+use zk_proto::txn::payload_zxid;
+
+use super::{END_OF_RECORD, ENTRY_HEADER_BYTES, FILE_HEADER_BYTES, MAGIC, VERSION, checksum};
+use super::{LogFileReader, LogStep};
+use crate::error::StoreError;
+use crate::names::{list_logs, log_name, sync_dir};
+
+/// Collected bytes beyond this go to the file without waiting for `sync`, so that a batch cannot grow memory.
+const BUFFER_BYTES_MAX: usize = 1 << 20;
+
+/// Apache pads when fewer than this many bytes are left in the file (`FilePadding`).
+const PADDING_MARGIN_BYTES: u64 = 4096;
+
+/// How the log is written.
+#[derive(Debug, Clone)]
+pub struct TxnLogOptions {
+    /// `preAllocSize` in bytes: the file grows in such steps, so that an fdatasync need not write a new length.
+    /// 0 turns it off.
+    pub prealloc_bytes: u64,
+    /// `txnLogSizeLimitInKb` in bytes: a new file is begun after a sync that finds this one larger. `None`: never.
+    pub size_limit_bytes: Option<u64>,
+    /// `forceSync`: with false, `sync` hands the bytes to the kernel and a power cut loses what it has not written.
+    pub force_sync: bool,
+    /// `fsync.warningthresholdms`: a slower fsync is logged.
+    pub fsync_warning: Duration,
+}
+
+impl Default for TxnLogOptions {
+    fn default() -> Self {
+        Self {
+            prealloc_bytes: 64 << 20,
+            size_limit_bytes: None,
+            force_sync: true,
+            fsync_warning: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What one `sync` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SyncReport {
+    /// The last transaction that is durable now; `None` if nothing was ever appended.
+    pub durable_zxid: Option<i64>,
+    /// Time spent in fdatasync alone.
+    pub fsync: Duration,
+    /// Whether it was slower than the warning threshold.
+    pub slow: bool,
+}
+
+/// The log a server appends to. The file is created by the first append and named after it.
+#[derive(Debug)]
+pub struct TxnLog {
+    dir: PathBuf,
+    options: TxnLogOptions,
+    current: Option<OpenLog>,
+    /// Bytes of the finished files in the directory.
+    finished_bytes: u64,
+    last_zxid: Option<i64>,
+    poisoned: Option<String>,
+}
+
+#[derive(Debug)]
+struct OpenLog {
+    file: File,
+    path: PathBuf,
+    /// Where the collected bytes will go.
+    written: u64,
+    /// The file's length, zeros included.
+    allocated: u64,
+    collected: Vec<u8>,
+    /// Whether bytes were handed to the kernel since the last fdatasync.
+    dirty: bool,
+}
+
+impl TxnLog {
+    /// For logs in `dir` (a `version-2`). Recovery must have been there before: what follows an uncut torn tail would
+    /// be unreachable.
+    pub fn open(dir: &Path, options: TxnLogOptions) -> Result<Self, StoreError> {
+        let mut finished_bytes = 0;
+        for log in list_logs(dir)? {
+            finished_bytes += log.path.metadata().map_err(StoreError::io("look at", &log.path))?.len();
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            options,
+            current: None,
+            finished_bytes,
+            last_zxid: None,
+            poisoned: None,
+        })
+    }
+
+    /// Collects one payload (header, record, digest). It is durable after the next [`TxnLog::sync`].
+    pub fn append(&mut self, payload: &[u8]) -> Result<(), StoreError> {
+        self.check_poison()?;
+        let zxid = payload_zxid(payload).map_err(|e| StoreError::NotATransaction(e.to_string()))?;
+        if self.last_zxid.is_some_and(|last| zxid <= last) {
+            return Err(StoreError::NotATransaction(format!(
+                "zxid 0x{zxid:x} does not come after 0x{:x}",
+                self.last_zxid.unwrap_or_default()
+            )));
+        }
+        let done = self.collect(zxid, payload);
+        self.poison_on_error(done)?;
+        self.last_zxid = Some(zxid);
+        Ok(())
+    }
+
+    /// Writes what was collected and waits until it is on the disk.
+    pub fn sync(&mut self) -> Result<SyncReport, StoreError> {
+        self.check_poison()?;
+        let done = self.write_and_sync();
+        let report = self.poison_on_error(done)?;
+        if self.options.size_limit_bytes.is_some_and(|limit| self.current_bytes() > limit) {
+            self.roll()?;
+        }
+        Ok(report)
+    }
+
+    /// Ends the current file (durably); the next append begins another.
+    pub fn roll(&mut self) -> Result<(), StoreError> {
+        self.check_poison()?;
+        let done = self.write_and_sync();
+        self.poison_on_error(done)?;
+        if let Some(log) = self.current.take() {
+            self.finished_bytes += log.written;
+            // Gives back the blocks filled ahead. Nothing depends on it, so a failure is only noted.
+            if let Err(e) = log.file.set_len(log.written) {
+                tracing::warn!(path = %log.path.display(), error = %e, "cannot trim the finished log");
+            }
+        }
+        Ok(())
+    }
+
+    /// Why nothing is taken any more, if so.
+    pub fn poisoned(&self) -> Option<&str> {
+        self.poisoned.as_deref()
+    }
+
+    /// The last transaction appended, durable or not.
+    pub fn last_zxid(&self) -> Option<i64> {
+        self.last_zxid
+    }
+
+    /// Bytes of transactions in the current file.
+    pub fn current_bytes(&self) -> u64 {
+        self.current.as_ref().map_or(0, |log| log.written + log.collected.len() as u64)
+    }
+
+    /// Bytes of all logs (`logdir_size`, and the measure for `snapSizeLimitInKb`).
+    pub fn total_bytes(&self) -> u64 {
+        self.finished_bytes + self.current_bytes()
+    }
+
+    fn collect(&mut self, zxid: i64, payload: &[u8]) -> Result<(), StoreError> {
+        let log = match &mut self.current {
+            Some(log) => log,
+            None => self.current.insert(OpenLog::create(&self.dir, zxid, self.options.force_sync)?),
+        };
+        let length = i32::try_from(payload.len())
+            .map_err(|_| StoreError::NotATransaction(format!("{} bytes are too many", payload.len())))?;
+        log.collected.reserve(payload.len() + ENTRY_HEADER_BYTES as usize + 1);
+        log.collected.extend_from_slice(&checksum(payload).to_be_bytes());
+        log.collected.extend_from_slice(&length.to_be_bytes());
+        log.collected.extend_from_slice(payload);
+        log.collected.push(END_OF_RECORD);
+        if log.collected.len() > BUFFER_BYTES_MAX {
+            log.write_collected(self.options.prealloc_bytes)?;
+        }
+        Ok(())
+    }
+
+    fn write_and_sync(&mut self) -> Result<SyncReport, StoreError> {
+        let mut report = SyncReport { durable_zxid: self.last_zxid, ..SyncReport::default() };
+        let Some(log) = &mut self.current else { return Ok(report) };
+        log.write_collected(self.options.prealloc_bytes)?;
+        if self.options.force_sync && log.dirty {
+            let begun = Instant::now();
+            log.file.sync_data().map_err(StoreError::io("sync", &log.path))?;
+            log.dirty = false;
+            report.fsync = begun.elapsed();
+            report.slow = report.fsync > self.options.fsync_warning;
+            if report.slow {
+                tracing::warn!(
+                    path = %log.path.display(),
+                    ms = report.fsync.as_millis() as u64,
+                    "syncing the transaction log is slow: every write waits for it. Is the disk shared with other work?"
+                );
+            }
+        }
+        Ok(report)
+    }
+
+    fn check_poison(&self) -> Result<(), StoreError> {
+        self.poisoned.as_ref().map_or(Ok(()), |why| Err(StoreError::Poisoned(why.clone())))
+    }
+
+    fn poison_on_error<T>(&mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(e) = &done {
+            self.poisoned = Some(e.to_string());
+        }
+        done
+    }
+}
+
+impl OpenLog {
+    fn create(dir: &Path, zxid: i64, force_sync: bool) -> Result<Self, StoreError> {
+        let path = dir.join(log_name(zxid));
+        let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => reuse_empty(&path)?,
+            other => other.map_err(StoreError::io("create", &path))?,
+        };
+        let mut header = Vec::with_capacity(FILE_HEADER_BYTES as usize);
+        header.extend_from_slice(&MAGIC);
+        header.extend_from_slice(&VERSION.to_be_bytes());
+        header.extend_from_slice(&0i64.to_be_bytes());
+        let log = Self { file, path, written: 0, allocated: 0, collected: header, dirty: false };
+        if force_sync {
+            // Without it a power cut may leave the transactions but not the name to find them by.
+            sync_dir(dir)?;
+        }
+        Ok(log)
+    }
+
+    fn write_collected(&mut self, prealloc_bytes: u64) -> Result<(), StoreError> {
+        if self.collected.is_empty() {
+            return Ok(());
+        }
+        let end = self.written + self.collected.len() as u64;
+        self.allocate(end, prealloc_bytes).map_err(StoreError::io("extend", &self.path))?;
+        self.file
+            .write_all_at(&self.collected, self.written)
+            .map_err(StoreError::io("write to", &self.path))?;
+        self.collected.clear();
+        self.written = end;
+        self.allocated = self.allocated.max(end);
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Keeps zeros ahead of the writing position, in whole steps.
+    fn allocate(&mut self, end: u64, step: u64) -> io::Result<()> {
+        if step == 0 || end + PADDING_MARGIN_BYTES < self.allocated {
+            return Ok(());
+        }
+        let target = (end + PADDING_MARGIN_BYTES + 1).next_multiple_of(step);
+        let ahead = target - self.allocated;
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), self.allocated, ahead) {
+            Ok(()) => {}
+            // Not every file system can; a hole reads as zeros too.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => {
+                self.file.set_len(target)?;
+            }
+            Err(e) => return Err(e.into()),
+        }
+        self.allocated = target;
+        Ok(())
+    }
+}
+
+/// A file of that name may be left from a crash before its first transaction was whole; one with transactions must
+/// not be overwritten (Apache would).
+fn reuse_empty(path: &Path) -> Result<File, StoreError> {
+    let holds_records = matches!(LogFileReader::open(path)?.next_step()?, LogStep::Record(_));
+    if holds_records {
+        return Err(StoreError::Io {
+            what: "create",
+            path: path.to_owned(),
+            source: io::Error::new(io::ErrorKind::AlreadyExists, "it already holds transactions"),
+        });
+    }
+    OpenOptions::new().write(true).truncate(true).open(path).map_err(StoreError::io("create", path))
+}
