@@ -6,13 +6,26 @@
 //! every decompression is capped by an argument.
 //!
 //! Reading order: [`batch`] (headers and iteration), [`record`] (what is inside), [`builder`], [`compress`],
-//! [`legacy`], [`convert`] (between formats), [`validate`] (what a leader checks and rewrites on produce).
+//! [`legacy`], [`reader`] (records of any format), [`convert`] (between formats), [`validate`] (what a leader checks
+//! and rewrites on produce).
 
 pub mod batch;
+pub mod builder;
+pub mod compress;
+pub mod convert;
 mod error;
+pub mod legacy;
+pub mod reader;
+pub mod record;
+pub mod validate;
+mod varint;
 
 pub use batch::{Batch, BatchHeader, BatchIter, LegacyHeader};
+pub use builder::{BatchBuilder, BatchOptions};
 pub use error::RecordsError;
+pub use reader::RecordReader;
+pub use record::{Headers, Record, RecordIter};
+pub use varint::{varint_len, varlong_len};
 
 /// Value of a timestamp field that says "no timestamp".
 pub const NO_TIMESTAMP: i64 = -1;
