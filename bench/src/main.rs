@@ -1,1 +1,97 @@
-fn main() {}
+//! zoolog and the originals, side by side: the same work, in turn, several rounds, medians and ratios.
+//!
+//! Absolute figures are noise on a shared machine; a ratio from one run is not. Build everything first
+//! (`cargo build --release -p zoolog -p bench`) and let nothing else run.
+
+mod kafka_load;
+mod measure;
+mod process;
+mod raw_kafka;
+mod report;
+mod startup;
+mod systems;
+mod zk_load;
+
+use anyhow::Result;
+use clap::Parser;
+
+use measure::Table;
+use systems::Side;
+
+/// Run zoolog and the Apache originals on the same work, and print medians and ratios.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// How often each measure is taken on each side.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Only these parts.
+    #[arg(long, value_delimiter = ',', default_values_t = Part::ALL)]
+    only: Vec<Part>,
+    /// A tenth of the work, to see that everything runs; not for publishing.
+    #[arg(long)]
+    quick: bool,
+    /// Write bench/RESULTS.md and bench/ratios.svg.
+    #[arg(long)]
+    write: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Startup,
+    Zookeeper,
+    Produce,
+    Requests,
+    Latency,
+}
+
+impl Part {
+    const ALL: [Self; 5] = [Self::Startup, Self::Zookeeper, Self::Produce, Self::Requests, Self::Latency];
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", format!("{self:?}").to_lowercase())
+    }
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let mut table = Table::default();
+    for round in 1..=args.rounds {
+        for side in Side::BOTH {
+            eprintln!("round {round} of {}: {side}", args.rounds);
+            run_side(side, &args, &mut table)?;
+        }
+    }
+    println!("{}", table.to_markdown());
+    if args.write {
+        report::write(&table, args.rounds)?;
+    }
+    Ok(())
+}
+
+/// Every chosen measure once, on one side.
+fn run_side(side: Side, args: &Args, table: &mut Table) -> Result<()> {
+    let scale = if args.quick { 10 } else { 1 };
+    let wants = |part| args.only.contains(&part);
+    if wants(Part::Startup) {
+        startup::measure(side, table)?;
+    }
+    if wants(Part::Zookeeper) {
+        zk_load::measure(side, scale, table)?;
+    }
+    if wants(Part::Produce) || wants(Part::Requests) || wants(Part::Latency) {
+        let pair = systems::Pair::start(side)?;
+        if wants(Part::Produce) {
+            kafka_load::measure(side, &pair, scale, table)?;
+        }
+        if wants(Part::Requests) {
+            raw_kafka::measure_requests(side, &pair, scale, table)?;
+        }
+        if wants(Part::Latency) {
+            raw_kafka::measure_latency(side, &pair, scale, table)?;
+        }
+    }
+    Ok(())
+}
