@@ -29,8 +29,10 @@ pub struct Message<'a> {
     pub entry: Batch<'a>,
 }
 
+type KeyAndValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
 /// Key and value of an entry of magic 0 or 1.
-fn key_and_value<'a>(entry: &Batch<'a>) -> Result<(Option<&'a [u8]>, Option<&'a [u8]>), RecordsError> {
+fn key_and_value<'a>(entry: &Batch<'a>) -> Result<KeyAndValue<'a>, RecordsError> {
     let bytes = entry.bytes();
     let mut at = if entry.magic() == 0 { KEY_SIZE_OFFSET_V0 } else { KEY_SIZE_OFFSET_V1 };
     let key = read_sized(bytes, &mut at, "message key")?;

@@ -111,3 +111,6 @@ pub enum TimestampType {
     /// The leader, when it appended the batch.
     LogAppendTime,
 }
+
+#[cfg(test)]
+mod golden_tests;
