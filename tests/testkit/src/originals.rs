@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::server::Server;
+use crate::wait::wait_until;
 use crate::zoolog::{repository, write_server_properties, write_zoo_cfg};
 
 /// Flags for a JVM that must only be up soon and small; not for measuring.
@@ -99,8 +101,24 @@ impl ZooKeeper {
         command.arg("-Dzookeeper.extendedTypesEnabled=true");
         command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain");
         command.arg(write_zoo_cfg(dir, port, extra)?);
-        Server::start(command, port, &dir.join("apache.log"))
+        let server = Server::start(command, port, &dir.join("apache.log"))?;
+        // The port is open before the server serves; connections are closed in between.
+        wait_until("srvr's answer", Duration::from_secs(30), || {
+            four_letter_word(port, "srvr").ok()?.contains("Mode:").then_some(())
+        })?;
+        Ok(server)
     }
+}
+
+/// What a four-letter word answers.
+pub fn four_letter_word(port: u16, word: &str) -> Result<String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(word.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Apache Kafka, one broker.
