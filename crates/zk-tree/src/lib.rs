@@ -30,3 +30,40 @@
 //!             remove · expire(now_ms) · password(id) · check_password(id, bytes)
 //! auth        authenticate(&AuthRules, scheme, data, peer) -> Option<Vec<Id>> · client_infos(&[Id])
 //! ```
+
+pub mod config;
+
+pub mod node;
+pub mod tree;
+
+pub mod decide;
+pub mod pending;
+
+pub mod apply;
+pub mod event;
+pub mod reply;
+
+pub mod reads;
+pub mod snapshot;
+pub mod watch;
+
+pub mod session;
+
+pub mod acl;
+pub mod auth;
+pub mod digest;
+pub mod owner;
+pub mod quota;
+
+pub use acl::AclList;
+pub use apply::TxnResult;
+pub use auth::AuthRules;
+pub use config::TreeConfig;
+pub use decide::{DecideCtx, Decision, decide, refuse};
+pub use event::{ChangeKind, TreeEvent};
+pub use pending::Pending;
+pub use reads::NodeView;
+pub use session::Sessions;
+pub use snapshot::{BuildError, SnapshotCursor, SnapshotHead, TreeBuilder};
+pub use tree::Tree;
+pub use watch::{WatchKind, WatchManager, WatcherId};
