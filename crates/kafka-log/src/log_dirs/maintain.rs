@@ -1,0 +1,144 @@
+//! What is done to all logs from time to time, and at the end.
+
+use tracing::{debug, error, info};
+
+use super::{Entry, LogDirs, LogHandle};
+use crate::dir_files::CleanShutdown;
+use crate::disk;
+use crate::error::Result;
+use crate::names::TopicPartition;
+
+impl LogDirs {
+    /// Applies retention to every topic that is not compacted, or compacted and deleted; returns the number of
+    /// segments deleted (`log.retention.check.interval.ms`). Logs that fail are reported and passed over.
+    pub fn retention_pass(&self, now_ms: i64) -> usize {
+        let mut deleted = 0;
+        self.for_each("retention", |log| {
+            let mut log = log.lock();
+            deleted += if log.is_offline() { 0 } else { log.delete_old_segments(now_ms)? };
+            Ok(())
+        });
+        debug!("retention: {deleted} segments deleted");
+        deleted
+    }
+
+    /// Removes files and directories whose `file.delete.delay.ms` is over.
+    pub fn delete_pass(&self, now_ms: i64) {
+        self.for_each("deletion", |log| {
+            let mut log = log.lock();
+            if log.has_deleted_files() { log.purge_deleted(now_ms) } else { Ok(()) }
+        });
+        for path in self.dirs.iter().flat_map(|d| d.due_removals(now_ms)) {
+            match disk::remove_dir_all(&path) {
+                Ok(()) => info!("deleted log directory {}", path.display()),
+                Err(e) => error!("{e}; delete the directory by hand"),
+            }
+        }
+    }
+
+    /// Syncs logs with rolled segments, and those whose `flush.ms` is over.
+    pub fn flush_pass(&self, now_ms: i64) {
+        self.for_each("flush", |log| {
+            let due = log.lock().flush_due(now_ms);
+            due.map_or(Ok(()), |up_to| flush(log, up_to, now_ms))
+        });
+    }
+
+    /// Forgets producers silent for `producer.id.expiration.ms`.
+    pub fn expire_producers(&self, now_ms: i64) {
+        self.for_each("producer expiration", |log| {
+            log.lock().remove_expired_producers(now_ms);
+            Ok(())
+        });
+    }
+
+    /// Writes `replication-offset-checkpoint` (`replica.high.watermark.checkpoint.interval.ms`).
+    pub fn checkpoint_high_watermarks(&self) -> Result<()> {
+        self.checkpoint(|dir| &dir.high_watermarks, |log| Some(log.high_watermark()))
+    }
+
+    /// Writes `recovery-point-offset-checkpoint` (`log.flush.offset.checkpoint.interval.ms`).
+    pub fn checkpoint_recovery_points(&self) -> Result<()> {
+        self.checkpoint(|dir| &dir.recovery_points, |log| Some(log.recovery_point()))
+    }
+
+    /// Writes `log-start-offset-checkpoint` (`log.flush.start.offset.checkpoint.interval.ms`): logs that begin
+    /// inside their first segment.
+    pub fn checkpoint_log_starts(&self) -> Result<()> {
+        self.checkpoint(
+            |dir| &dir.log_starts,
+            |log| {
+                let inside = log.segment_base_offsets().next().is_some_and(|base| log.log_start_offset() > base);
+                inside.then(|| log.log_start_offset())
+            },
+        )
+    }
+
+    /// Closes everything so that the next start need not scan: logs, checkpoints, and last the marker. A directory
+    /// with a log that could not be closed gets no marker.
+    pub fn shutdown(&self, broker_epoch: i64, now_ms: i64) -> Result<()> {
+        let mut unclean = vec![false; self.dirs.len()];
+        for (partition, entry) in self.entries() {
+            if let Err(e) = close(&entry, now_ms) {
+                error!("{partition}: {e}; the log is scanned at the next start");
+                unclean[entry.dir] = true;
+            }
+        }
+        self.checkpoint_recovery_points()?;
+        self.checkpoint_log_starts()?;
+        self.checkpoint_high_watermarks()?;
+        for (dir, unclean) in self.dirs.iter().zip(unclean) {
+            if !unclean {
+                CleanShutdown::write(&dir.path, broker_epoch)?;
+            }
+            dir.unlock();
+        }
+        Ok(())
+    }
+
+    fn checkpoint(
+        &self,
+        file: impl Fn(&super::dir::LogDir) -> &crate::checkpoint::OffsetCheckpoint,
+        offset: impl Fn(&crate::log::Log) -> Option<i64>,
+    ) -> Result<()> {
+        for (i, dir) in self.dirs.iter().enumerate() {
+            let _one_writer = dir.checkpointing.lock();
+            let entries = self.entries();
+            let mut offsets: Vec<(&TopicPartition, i64)> = entries
+                .iter()
+                .filter(|(_, e)| e.dir == i)
+                .filter_map(|(p, e)| Some((p, offset(&e.log.lock())?)))
+                .collect();
+            offsets.sort_unstable();
+            file(dir).write(offsets)?;
+        }
+        Ok(())
+    }
+
+    fn for_each(&self, what: &str, mut f: impl FnMut(&LogHandle) -> Result<()>) {
+        for (partition, entry) in self.entries() {
+            if let Err(e) = f(&entry.log) {
+                error!("{what} of {partition}: {e}");
+            }
+        }
+    }
+}
+
+/// Syncs a log without holding its lock.
+pub(super) fn flush(log: &LogHandle, up_to: i64, now_ms: i64) -> Result<()> {
+    let job = log.lock().prepare_flush(up_to)?;
+    match job {
+        Some(job) => {
+            let done = job.run();
+            log.lock().complete_flush(done, now_ms)
+        }
+        None => Ok(()),
+    }
+}
+
+fn close(entry: &Entry, now_ms: i64) -> Result<()> {
+    // Bulk of the syncing first, so that the lock is held for little.
+    let end = entry.log.lock().log_end_offset();
+    flush(&entry.log, end, now_ms)?;
+    entry.log.lock().close(now_ms)
+}
