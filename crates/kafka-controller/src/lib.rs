@@ -1,1 +1,2 @@
-//! The controller: election, failover phases, topics, deletion, partition states.
+//! x
+pub mod zkdata; pub mod names; pub mod assignment;
