@@ -1,1 +1,49 @@
 //! The life of a request on one coordination server: decide, record, apply, reply.
+//!
+//! A core without sockets, files, threads, clock or randomness. The shell calls [`Node::step`] with what
+//! happened and carries out the [`Effect`]s in order:
+//!
+//! ```text
+//! Connected, Frame ──► step ──► Send, Close            reads are answered at once
+//!                          └──► Append, Snapshot       writes are decided, recorded, and wait
+//! Durable{zxid}    ──► step ──► Send, Close            applied, watches first, then the answer
+//! Tick             ──► step ──► Append, Close          sessions expire, containers are reaped
+//! ```
+//!
+//! No effect is conditional: what may be sent only after an fsync is held back until `Durable` says so. That
+//! one input is where an ensemble goes in: `Durable` becomes "committed by a quorum", and nothing else changes.
+//!
+//! Promises kept here: answers of one session in the order of its requests; a read sees its own session's
+//! earlier writes; a watch event precedes every answer that shows its change.
+
+pub mod stats;
+
+mod close;
+mod connection;
+mod effect;
+mod input;
+mod options;
+
+mod clients;
+mod node;
+
+mod handshake;
+mod request;
+
+mod read;
+mod write;
+
+mod commit;
+mod tick;
+
+mod snapshot_policy;
+
+pub use close::CloseReason;
+pub use connection::{Connection, Phase};
+pub use effect::{Effect, Effects, SentBytes};
+pub use input::{ConnId, Durable, Input, Now};
+pub use node::Node;
+pub use options::Options;
+
+#[cfg(test)]
+mod tests;

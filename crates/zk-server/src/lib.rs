@@ -1,1 +1,38 @@
-//! The coordination server's shell: configuration, listeners, connections, threads, four-letter words.
+//! The coordination server's shell: configuration, listener, connections, threads, four-letter words.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use zk_server::{Config, SystemProperties, start};
+//!
+//! let config = Config::from_file("zoo.cfg".as_ref(), &SystemProperties::new())?;
+//! let server = start(config)?;
+//! println!("serving on {}", server.address());
+//! server.wait()?;
+//! # Ok(()) }
+//! ```
+//!
+//! What decides anything is in `zk-node`; here its effects are carried out. Threads: one for the node and all
+//! connections, one for the log (append, fsync, report), one for each snapshot while it is written.
+
+mod config;
+mod error;
+
+mod handle;
+mod server;
+
+mod listener;
+mod link;
+mod intake;
+
+mod log_thread;
+mod recovery;
+mod snapshots;
+mod purge;
+
+mod clock;
+mod four_letter;
+
+pub use config::{Config, ConfigError, SystemProperties};
+pub use error::{ServerError, StartError};
+pub use four_letter::Whitelist;
+pub use handle::{Handle, start};

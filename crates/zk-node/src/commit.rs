@@ -1,0 +1,145 @@
+//! A durable proposal is applied: the tree changes, watches fire, then the requester is answered.
+//!
+//! The order is the promise to clients: an event reaches a session before any answer that shows the change.
+
+use zk_proto::txn::{TxnHeader, kind};
+use zk_proto::{ErrorCode, EventKind, perms};
+use zk_tree::{TreeEvent, TxnResult, reply};
+
+use crate::clients::Answer;
+use crate::close::CloseReason;
+use crate::connection::{Phase, Work};
+use crate::effect::Effects;
+use crate::input::{ConnId, Now};
+use crate::node::{Node, Proposal};
+
+/// `DataTree.DIGEST_LOG_INTERVAL` and `DIGEST_LOG_LIMIT`.
+const DIGEST_INTERVAL: i64 = 128;
+const DIGESTS_MAX: usize = 1024;
+
+impl Node {
+    pub(crate) fn commit(&mut self, now: Now, proposal: Proposal, fx: &mut Effects) {
+        let Proposal { header, txn, origin, op } = proposal;
+        let mut events = Vec::new();
+        let result = self.tree.apply(&header, &txn, &mut events);
+        self.pending.on_applied(header.zxid);
+        self.note(now, &header);
+        self.fire(&header, &events, fx);
+        match header.kind {
+            kind::CREATE_SESSION => self.session_opened(now, header.client_id, origin, fx),
+            kind::CLOSE_SESSION => self.session_closed(now, &header, origin, fx),
+            _ => {
+                let Some((conn, answer)) = self.answer_for(&header, &result, origin, op) else { return };
+                self.clients.reply(now, &answer, fx, |w| {
+                    let written = reply::write(w, &result);
+                    debug_assert!(written.is_ok(), "errors stand in the answer already");
+                });
+                self.drain(now, conn, fx);
+            }
+        }
+    }
+
+    fn note(&mut self, now: Now, header: &TxnHeader) {
+        let since = u64::try_from(now.wall_ms - header.time).unwrap_or(0);
+        self.clients.stats.propagation_latency.add(since);
+        if header.zxid % DIGEST_INTERVAL == 0 && self.tree.config().digest_enabled {
+            if self.digests.len() == DIGESTS_MAX {
+                self.digests.pop_front();
+            }
+            self.digests.push_back((header.zxid, self.tree.digest()));
+        }
+    }
+
+    /// Takes the request off its connection's queue. `None` if nobody waits for it any more.
+    fn answer_for(
+        &mut self,
+        header: &TxnHeader,
+        result: &TxnResult,
+        origin: Option<ConnId>,
+        op: &'static str,
+    ) -> Option<(ConnId, Answer)> {
+        let conn = origin?;
+        let c = self.clients.get_mut(conn)?;
+        let front = c.queue.front()?;
+        if !matches!(front.work, Work::Write { zxid } if zxid == header.zxid) {
+            debug_assert!(false, "{conn:?}: the front of the queue does not wait for zxid 0x{:x}", header.zxid);
+            return None;
+        }
+        let (xid, start_ms) = (front.xid, front.start_ms);
+        c.queue.pop_front();
+        self.clients.outstanding -= 1;
+        let err = match result {
+            TxnResult::Error(code) => ErrorCode::from_code(*code).unwrap_or(ErrorCode::SystemError),
+            _ => ErrorCode::Ok,
+        };
+        let zxid = self.tree.last_zxid();
+        Some((conn, Answer { conn, xid, zxid, start_ms, op: Some(op), err, is_write: true }))
+    }
+
+    /// Tells whoever watches, if it may read the node (ZOOKEEPER-1416 and the ACL check of 3.9).
+    fn fire(&mut self, header: &TxnHeader, events: &[TreeEvent], fx: &mut Effects) {
+        for event in events {
+            let mut fired: Vec<(u64, EventKind, String)> = Vec::new();
+            let (clients, rules) = (&self.clients, &self.tree.config().auth);
+            self.watches.on_event(event, |watcher, kind, path, acl| {
+                let c = clients.get(ConnId(watcher));
+                if c.is_some_and(|c| rules.permits(acl, perms::READ, &c.auth)) {
+                    fired.push((watcher, kind, path.to_owned()));
+                }
+            });
+            self.count_fired(&fired);
+            for (watcher, kind, path) in fired {
+                self.clients.notify(ConnId(watcher), header.zxid, kind, &path, fx);
+            }
+        }
+    }
+
+    fn count_fired(&mut self, fired: &[(u64, EventKind, String)]) {
+        let stats = &mut self.clients.stats;
+        let counts = [
+            (EventKind::NodeCreated, &mut stats.node_created_watches),
+            (EventKind::NodeDeleted, &mut stats.node_deleted_watches),
+            (EventKind::NodeDataChanged, &mut stats.node_changed_watches),
+            (EventKind::NodeChildrenChanged, &mut stats.node_children_watches),
+        ];
+        for (kind, summary) in counts {
+            let count = fired.iter().filter(|(_, k, _)| *k == kind).count();
+            if count > 0 {
+                summary.add(count as u64);
+            }
+        }
+    }
+
+    fn session_opened(&mut self, now: Now, session: i64, origin: Option<ConnId>, fx: &mut Effects) {
+        let Some(conn) = origin else { return };
+        let Some(c) = self.clients.get_mut(conn) else { return };
+        if c.phase != (Phase::Opening { session }) {
+            return;
+        }
+        c.phase = Phase::Open { session };
+        let Some(front) = c.queue.pop_front() else { return };
+        self.clients.outstanding -= 1;
+        let start_ms = front.start_ms;
+        if let Some(c) = self.clients.get_mut(conn) {
+            let zxid = self.tree.last_zxid();
+            c.stats.answered("SESS", 0, zxid, start_ms, now.mono_ms);
+        }
+        self.clients.stats.answered(true, now.mono_ms.saturating_sub(start_ms));
+        self.send_connect_response(conn, Some(session), fx);
+        self.drain(now, conn, fx);
+    }
+
+    fn session_closed(&mut self, now: Now, header: &TxnHeader, origin: Option<ConnId>, fx: &mut Effects) {
+        let session = header.client_id;
+        self.sessions.remove(session);
+        let asked = self.answer_for(header, &TxnResult::Done, origin, "CLOS");
+        if let Some((conn, answer)) = asked {
+            self.clients.reply(now, &answer, fx, |_| {});
+            return self.close(conn, CloseReason::SessionClosed, fx);
+        }
+        if let Some(conn) = self.clients.by_session.get(&session).copied() {
+            let timeout_ms = self.clients.get(conn).map_or(0, |c| c.timeout_ms);
+            self.close(conn, CloseReason::SessionExpired { session, timeout_ms }, fx);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! One client connection as the node sees it: its phase, its identities, and what waits for an answer.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use zk_proto::{ErrorCode, Id, Request};
+use zk_tree::auth::ip_id;
+
+use crate::close::CloseReason;
+use crate::stats::ConnectionStats;
+
+/// ```text
+/// Handshake --new session--> Opening --its transaction is applied--> Open
+/// Handshake --session taken up again-------------------------------> Open
+/// any --refused, closed, expired, moved--> Closing (its frames are ignored from then on)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Waits for the client's first frame.
+    Handshake,
+    /// The session's createSession is on its way; requests that arrive meanwhile wait behind it.
+    Opening { session: i64 },
+    Open { session: i64 },
+    Closing { session: Option<i64> },
+}
+
+impl Phase {
+    pub fn session(self) -> Option<i64> {
+        match self {
+            Self::Handshake => None,
+            Self::Opening { session } | Self::Open { session } => Some(session),
+            Self::Closing { session } => session,
+        }
+    }
+
+    pub(crate) fn takes_requests(self) -> bool {
+        matches!(self, Self::Opening { .. } | Self::Open { .. })
+    }
+}
+
+/// A request that has no answer yet.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) xid: i32,
+    pub(crate) start_ms: u64,
+    pub(crate) work: Work,
+}
+
+/// What its answer waits for.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Answered when the transaction is applied.
+    Write { zxid: i64 },
+    /// Answered when everything proposed before it is applied.
+    Sync { after: i64, path: String },
+    /// Answered from the tree, with the identities the session had when it asked.
+    Read { request: Request, auth: Arc<[Id]> },
+    /// Answered with this header alone.
+    Fixed { zxid: FixedZxid, err: ErrorCode, close: Option<CloseReason> },
+}
+
+/// The zxid of a reply that does not come from the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FixedZxid {
+    /// Authentication answers 0.
+    Zero,
+    /// An operation that is not implemented answers −1.
+    MinusOne,
+    LastApplied,
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct Connection {
+    pub(crate) peer: SocketAddr,
+    pub(crate) phase: Phase,
+    pub(crate) auth: Arc<[Id]>,
+    /// In the order of the requests; replies leave from the front only.
+    pub(crate) queue: VecDeque<Waiting>,
+    pub(crate) stats: ConnectionStats,
+    pub(crate) opened_ms: u64,
+    pub(crate) established_wall_ms: i64,
+    /// As negotiated on this connection.
+    pub(crate) timeout_ms: i32,
+    /// Clients before 3.4 do not know the field.
+    pub(crate) knows_read_only: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(peer: SocketAddr, opened_ms: u64, wall_ms: i64) -> Self {
+        Self {
+            peer,
+            phase: Phase::Handshake,
+            // Every session is its address, whether it authenticates or not (`ServerCnxn` of NIO and Netty).
+            auth: Arc::from([ip_id(peer.ip())]),
+            queue: VecDeque::new(),
+            stats: ConnectionStats::default(),
+            opened_ms,
+            established_wall_ms: wall_ms,
+            timeout_ms: 0,
+            knows_read_only: false,
+        }
+    }
+
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Requests without an answer.
+    pub fn outstanding(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub fn stats(&self) -> &ConnectionStats {
+        &self.stats
+    }
+
+    /// Wall clock of its beginning.
+    pub fn established_wall_ms(&self) -> i64 {
+        self.established_wall_ms
+    }
+
+    pub fn session_timeout_ms(&self) -> i32 {
+        self.timeout_ms
+    }
+
+    pub fn opened_ms(&self) -> u64 {
+        self.opened_ms
+    }
+
+    /// Adds identities, each once.
+    pub(crate) fn add_auth(&mut self, ids: Vec<Id>) {
+        let mut all = self.auth.to_vec();
+        for id in ids {
+            if !all.contains(&id) {
+                all.push(id);
+            }
+        }
+        self.auth = all.into();
+    }
+}

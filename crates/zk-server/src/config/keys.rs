@@ -1,0 +1,217 @@
+//! The registry of zoo.cfg keys: which are honoured, which not yet, which have nothing to act on here.
+//!
+//! Names are those of zoo.cfg; a Java system property `zookeeper.X` is the key `X`. Properties that Apache
+//! reads without that prefix (`jute.maxbuffer`, `znode.container.*`) keep their own name. Source:
+//! `QuorumPeerConfig.parseProperties` and the administrator's guide of 3.9.3. The invariant: a key that is
+//! in a file is either honoured or named at start, never ignored in silence.
+
+/// What happens to a key that a user has set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Read by [`super::Config`].
+    Honoured,
+    /// Concerns an ensemble; a single server, Apache's too, does nothing with it.
+    Ensemble,
+    /// Known and without effect so far, unless its value is the one given, which is what happens anyway.
+    NotYet(&'static str),
+    /// The same, and leaving it out weakens security: the server refuses to start.
+    NotYetUnsafe(&'static str),
+    /// Tunes a part of the Java server that has no counterpart here.
+    Moot,
+    /// Nobody knows it.
+    Unknown,
+}
+
+use Standing::{Ensemble, Honoured, Moot, NotYet, NotYetUnsafe};
+
+/// Exact names.
+const EXACT: &[(&str, Standing)] = &[
+    ("dataDir", Honoured),
+    ("dataLogDir", Honoured),
+    ("clientPort", Honoured),
+    ("clientPortAddress", Honoured),
+    ("clientPortListenBacklog", Honoured),
+    ("tickTime", Honoured),
+    ("minSessionTimeout", Honoured),
+    ("maxSessionTimeout", Honoured),
+    ("maxClientCnxns", Honoured),
+    ("maxCnxns", Honoured),
+    ("snapCount", Honoured),
+    ("snapSizeLimitInKb", Honoured),
+    ("preAllocSize", Honoured),
+    ("txnLogSizeLimitInKb", Honoured),
+    ("autopurge.snapRetainCount", Honoured),
+    ("autopurge.purgeInterval", Honoured),
+    ("globalOutstandingLimit", Honoured),
+    ("maxBatchSize", Honoured),
+    ("flushDelay", Honoured),
+    ("forceSync", Honoured),
+    ("fsync.warningthresholdms", Honoured),
+    ("jute.maxbuffer", Honoured),
+    ("standaloneEnabled", Honoured),
+    ("reconfigEnabled", Honoured),
+    ("dynamicConfigFile", Honoured),
+    ("4lw.commands.whitelist", Honoured),
+    ("extendedTypesEnabled", Honoured),
+    ("znode.container.checkIntervalMs", Honoured),
+    ("znode.container.maxPerMinute", Honoured),
+    ("znode.container.maxNeverUsedIntervalMs", Honoured),
+    ("digest.enabled", Honoured),
+    ("DigestAuthenticationProvider.superDigest", Honoured),
+    ("enforceQuota", Honoured),
+    ("skipACL", Honoured),
+    ("snapshot.trust.empty", Honoured),
+    ("serializeLastProcessedZxid.enabled", Honoured),
+    ("tcpKeepAlive", Honoured),
+    ("clientTcpKeepAlive", Honoured),
+    ("nio.sessionlessCnxnTimeout", Honoured),
+    ("readonlymode.enabled", Honoured),
+    ("initLimit", Ensemble),
+    ("syncLimit", Ensemble),
+    ("electionAlg", Ensemble),
+    ("leaderServes", Ensemble),
+    ("peerType", Ensemble),
+    ("syncEnabled", Ensemble),
+    ("quorumListenOnAllIPs", Ensemble),
+    ("cnxTimeout", Ensemble),
+    ("quorumCnxnTimeoutMs", Ensemble),
+    ("electionPortBindRetry", Ensemble),
+    ("observerMasterPort", Ensemble),
+    ("connectToLearnerMasterLimit", Ensemble),
+    ("commitLogCount", Ensemble),
+    ("snapshotSizeFactor", Ensemble),
+    ("sslQuorum", Ensemble),
+    ("sslQuorumReloadCertFiles", Ensemble),
+    ("portUnification", Ensemble),
+    ("localSessionsEnabled", Ensemble),
+    ("localSessionsUpgradingEnabled", Ensemble),
+    ("maxTimeToWaitForEpoch", Ensemble),
+    ("maxConcurrentSnapSyncs", Ensemble),
+    ("maxConcurrentDiffSyncs", Ensemble),
+    ("oraclePath", Ensemble),
+    ("secureClientPort", NotYet("")),
+    ("secureClientPortAddress", NotYet("")),
+    ("emulate353TTLNodes", NotYet("false")),
+    ("closeSessionTxn.enabled", NotYet("true")),
+    ("jute.maxbuffer.extrasize", NotYet("")),
+    ("snapshot.compression.method", NotYet("none")),
+    ("snapshot.compression.enabled", NotYet("false")),
+    ("audit.enable", NotYet("false")),
+    ("audit.impl.class", NotYet("")),
+    ("DigestAuthenticationProvider.enabled", NotYetUnsafe("true")),
+    ("DigestAuthenticationProvider.digestAlg", NotYetUnsafe("SHA1")),
+    ("IPAuthenticationProvider.usexforwardedfor", NotYet("false")),
+    ("X509AuthenticationProvider.superUser", NotYet("")),
+    ("superUser", NotYet("")),
+    ("ensembleAuthName", NotYet("")),
+    ("enableEagerACLCheck", NotYet("false")),
+    ("sessionRequireClientSASLAuth", NotYetUnsafe("false")),
+    ("allowSaslFailedClients", NotYet("false")),
+    ("requireClientAuthScheme", NotYetUnsafe("")),
+    ("enforce.auth.enabled", NotYetUnsafe("false")),
+    ("enforce.auth.schemes", NotYet("")),
+    ("requestThrottleLimit", NotYet("0")),
+    ("request_throttle_max_requests", NotYet("0")),
+    ("connectionMaxTokens", NotYet("0")),
+    ("connection_throttle_tokens", NotYet("0")),
+    ("largeRequestMaxBytes", NotYet("")),
+    ("largeRequestThreshold", NotYet("-1")),
+    ("throttledOpWaitTime", NotYet("")),
+    ("throttled_op_wait_time", NotYet("")),
+    ("maxWriteQueuePollTime", Moot),
+    ("maxResponseCacheSize", Moot),
+    ("maxGetChildrenResponseCacheSize", Moot),
+    ("serverCnxnFactory", Moot),
+    ("watchManagerName", Moot),
+    ("watcherCleanThreadsNum", Moot),
+    ("watcherCleanThreshold", Moot),
+    ("watcherCleanIntervalInSeconds", Moot),
+    ("maxInProcessingDeadWatchers", Moot),
+    ("bitHashCacheSize", Moot),
+    ("advancedFlowControlEnabled", Moot),
+    ("fips-mode", Moot),
+    ("intBufferStartingSizeBytes", Moot),
+    ("leader.nodelay", Ensemble),
+    ("follower.nodelay", Ensemble),
+];
+
+/// Families of names, tried after the exact ones.
+const PREFIXES: &[(&str, Standing)] = &[
+    ("server.", Honoured),
+    ("group.", Ensemble),
+    ("weight.", Ensemble),
+    ("fastleader.", Ensemble),
+    ("leader.", Ensemble),
+    ("learner.", Ensemble),
+    ("follower.", Ensemble),
+    ("observer.", Ensemble),
+    ("multiAddress.", Ensemble),
+    ("quorum.", Ensemble),
+    ("ssl.quorum.", Ensemble),
+    ("ssl.", NotYet("")),
+    ("client.", NotYet("")),
+    ("admin.enableServer", NotYet("false")),
+    ("admin.", NotYet("")),
+    ("metricsProvider.", NotYet("")),
+    ("authProvider.", NotYetUnsafe("")),
+    ("authProvider", NotYetUnsafe("")),
+    ("kerberos.", NotYet("")),
+    ("sasl.", NotYet("")),
+    ("serverUsers", NotYet("")),
+    ("requestThrottle", NotYet("")),
+    ("request_throttle", NotYet("")),
+    ("requestStale", NotYet("")),
+    ("request_stale", NotYet("")),
+    ("connectionToken", NotYet("")),
+    ("connectionFreeze", NotYet("")),
+    ("connectionDrop", NotYet("")),
+    ("connectionDecrease", NotYet("")),
+    ("connection_throttle", NotYet("")),
+    ("outstandingHandshake", NotYet("")),
+    ("nio.", Moot),
+    ("netty.", Moot),
+    ("jvm.pause.", Moot),
+    ("jmx.", Moot),
+    ("jetty.", Moot),
+    ("root.logger", Moot),
+    ("console.threshold", Moot),
+    ("log.", Moot),
+    ("tracelog.", Moot),
+    ("DigestAuthenticationProvider.", NotYet("")),
+];
+
+/// Properties that Apache reads without the `zookeeper.` prefix, hence only from `-D`.
+pub(crate) const UNPREFIXED: &[&str] = &[
+    "jute.maxbuffer",
+    "readonlymode.enabled",
+    "znode.container.checkIntervalMs",
+    "znode.container.maxPerMinute",
+    "znode.container.maxNeverUsedIntervalMs",
+    "leader.nodelay",
+    "follower.nodelay",
+];
+
+pub(crate) fn standing(key: &str) -> Standing {
+    let exact = EXACT.iter().find(|(name, _)| *name == key);
+    let family = || PREFIXES.iter().find(|(prefix, _)| key.starts_with(prefix));
+    exact.or_else(family).map_or(Standing::Unknown, |(_, standing)| *standing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_stands_in_the_table_once() {
+        for (at, (name, _)) in EXACT.iter().enumerate() {
+            assert!(EXACT[..at].iter().all(|(earlier, _)| earlier != name), "{name} stands twice");
+        }
+    }
+
+    #[test]
+    fn exact_names_win_over_families() {
+        assert_eq!(standing("nio.sessionlessCnxnTimeout"), Honoured);
+        assert_eq!(standing("nio.numSelectorThreads"), Moot);
+        assert_eq!(standing("tickTimee"), Standing::Unknown);
+    }
+}

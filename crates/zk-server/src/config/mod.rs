@@ -1,0 +1,277 @@
+//! zoo.cfg and `-D` properties, parsed once into a [`Config`] whose values cannot be wrong.
+//!
+//! Not for reloading: the file is read at start. Defaults are those of 3.9.3 (`QuorumPeerConfig`,
+//! administrator's guide); the one deliberate difference is the four-letter-word list when the key is unset.
+
+mod keys;
+mod quorum;
+mod settings;
+
+use std::path::{Path, PathBuf};
+
+use properties::{Properties, PropertiesError};
+use thiserror::Error;
+
+use crate::four_letter::Whitelist;
+use keys::Standing;
+use quorum::Quorum;
+pub use settings::SystemProperties;
+use settings::Settings;
+
+/// Why the configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error(transparent)]
+    File(#[from] PropertiesError),
+    #[error("{key}={value} is not {expected}; correct it in the configuration file")]
+    Value { key: String, value: String, expected: &'static str },
+    #[error("{key} is not set; add a line such as `{example}` to the configuration file")]
+    Missing { key: &'static str, example: &'static str },
+    #[error("minSessionTimeout={min} is larger than maxSessionTimeout={max}; one of the two must change")]
+    SessionTimeouts { min: i32, max: i32 },
+    #[error("{line}: {what}")]
+    ServerLine { line: String, what: &'static str },
+    #[error("{key} must stand in the file that dynamicConfigFile names, not beside that key")]
+    InDynamicFileOnly { key: String },
+    #[error(
+        "the configuration names {count} servers ({ids}), and ensembles are not served yet; \
+         keep one server.N line, or none, to run a single server"
+    )]
+    Ensemble { count: usize, ids: String },
+    #[error(
+        "one server.N line with standaloneEnabled=false asks for an ensemble of one, which is not served yet; \
+         remove standaloneEnabled=false to run a single server"
+    )]
+    EnsembleOfOne,
+    #[error(
+        "{key}={value} is not honoured yet, and ignoring it would leave the server less protected than you \
+         asked for; remove the key to start without it"
+    )]
+    Unsafe { key: String, value: String },
+}
+
+impl ConfigError {
+    pub(crate) fn value(key: &str, value: &str, expected: &'static str) -> Self {
+        Self::Value { key: key.to_owned(), value: value.to_owned(), expected }
+    }
+}
+
+/// Everything a server is told from outside.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Snapshots, `myid`, and the logs too unless `dataLogDir` is set. `version-2` is made inside.
+    pub data_dir: PathBuf,
+    pub data_log_dir: PathBuf,
+    /// 0 takes any free port, see [`crate::Handle::address`].
+    pub client_port: u16,
+    /// Host name or address to listen on; all interfaces when unset.
+    pub client_host: Option<String>,
+    /// −1 leaves it to the system, as Apache's default of 50 does.
+    pub client_port_listen_backlog: i32,
+    pub tick_time_ms: i32,
+    pub min_session_timeout_ms: i32,
+    pub max_session_timeout_ms: i32,
+    /// Connections from one address, 0 = no limit.
+    pub max_client_cnxns: u32,
+    /// Connections in all, 0 = no limit.
+    pub max_cnxns: u32,
+    /// A connection must have its session after this time.
+    pub sessionless_timeout_ms: u64,
+    /// Transactions between snapshots: the actual point is random in [n/2 + 1, n], so that the servers of an
+    /// ensemble do not all write one at once.
+    pub snap_count: u32,
+    /// Log bytes between snapshots, randomised alike; 0 = no limit.
+    pub snap_size_limit_bytes: u64,
+    pub pre_alloc_bytes: u64,
+    pub txn_log_size_limit_bytes: Option<u64>,
+    pub snap_retain_count: u32,
+    /// Hours between purges, 0 = off.
+    pub purge_interval_hours: u32,
+    /// Requests in progress above which a connection with a request of its own is not read.
+    pub global_outstanding_limit: u32,
+    /// Transactions in one group commit.
+    pub max_batch_size: usize,
+    /// How long a batch may wait for company. 0: only as long as the previous fsync takes.
+    pub flush_delay_ms: u64,
+    /// `no` acknowledges writes that a power cut can lose.
+    pub force_sync: bool,
+    pub fsync_warning_threshold_ms: u64,
+    /// Largest frame accepted.
+    pub jute_max_buffer: usize,
+    /// TTL nodes; must agree across an ensemble because it changes how owners are read.
+    pub extended_types_enabled: bool,
+    pub reconfig_enabled: bool,
+    /// `user:base64(sha1(user:password))` of the super user.
+    pub super_digest: Option<String>,
+    pub digest_enabled: bool,
+    pub enforce_quota: bool,
+    pub skip_acl: bool,
+    pub snapshot_trust_empty: bool,
+    pub serialize_last_processed_zxid: bool,
+    pub tcp_keep_alive: bool,
+    pub container_check_interval_ms: u64,
+    pub container_max_per_minute: u32,
+    /// 0 keeps a container that never had a child for ever.
+    pub container_max_never_used_ms: u64,
+    pub whitelist: Whitelist,
+    /// What the user should know about their settings; logged once at start.
+    pub notices: Vec<String>,
+}
+
+impl Config {
+    /// Reads a zoo.cfg. `system` are the `-D` properties of the command line.
+    pub fn from_file(path: &Path, system: &SystemProperties) -> Result<Self, ConfigError> {
+        Self::from_properties(&Properties::load(path)?, system)
+    }
+
+    pub fn from_properties(file: &Properties, system: &SystemProperties) -> Result<Self, ConfigError> {
+        let settings = Settings::merge(file, system);
+        let notices = notices(&settings)?;
+        let quorum = Quorum::read(&settings)?;
+        quorum.check_standalone(settings.flag_or("standaloneEnabled", true)?)?;
+        Self::build(&settings, &quorum, notices)
+    }
+
+    fn build(s: &Settings, quorum: &Quorum, notices: Vec<String>) -> Result<Self, ConfigError> {
+        let data_dir = directory(s, "dataDir")?
+            .ok_or(ConfigError::Missing { key: "dataDir", example: "dataDir=/var/lib/zookeeper" })?;
+        let (client_host, client_port) = client_address(s, quorum)?;
+        let tick_time_ms = at_least_one(s, "tickTime", 3000)?;
+        let (min, max) = session_timeouts(s, tick_time_ms)?;
+        let not_negative = |key, default| s.number_or::<u32>(key, default);
+        Ok(Self {
+            data_log_dir: directory(s, "dataLogDir")?.unwrap_or_else(|| data_dir.clone()),
+            data_dir,
+            client_port,
+            client_host,
+            client_port_listen_backlog: s.number_or("clientPortListenBacklog", -1)?,
+            tick_time_ms,
+            min_session_timeout_ms: min,
+            max_session_timeout_ms: max,
+            max_client_cnxns: not_negative("maxClientCnxns", 60)?,
+            max_cnxns: not_negative("maxCnxns", 0)?,
+            sessionless_timeout_ms: s.number_or("nio.sessionlessCnxnTimeout", 10_000)?,
+            // Apache raises anything below 2, because half of it must be a range.
+            snap_count: not_negative("snapCount", 100_000)?.max(2),
+            snap_size_limit_bytes: s.number_or::<u64>("snapSizeLimitInKb", 4_194_304)?.saturating_mul(1024),
+            pre_alloc_bytes: s.number_or::<u64>("preAllocSize", 65_536)?.saturating_mul(1024),
+            txn_log_size_limit_bytes: s
+                .number::<i64>("txnLogSizeLimitInKb")?
+                .and_then(|kb| u64::try_from(kb).ok())
+                .filter(|kb| *kb > 0)
+                .map(|kb| kb.saturating_mul(1024)),
+            snap_retain_count: not_negative("autopurge.snapRetainCount", 3)?.max(3),
+            purge_interval_hours: s.number_or::<i32>("autopurge.purgeInterval", 0)?.max(0).unsigned_abs(),
+            global_outstanding_limit: not_negative("globalOutstandingLimit", 1000)?,
+            max_batch_size: s.number_or::<usize>("maxBatchSize", 1000)?.max(1),
+            flush_delay_ms: s.number_or("flushDelay", 0)?,
+            force_sync: s.flag_or("forceSync", true)?,
+            fsync_warning_threshold_ms: s.number_or("fsync.warningthresholdms", 1000)?,
+            jute_max_buffer: max_buffer(s)?,
+            extended_types_enabled: s.flag_or("extendedTypesEnabled", false)?,
+            reconfig_enabled: s.flag_or("reconfigEnabled", false)?,
+            super_digest: s
+                .text("DigestAuthenticationProvider.superDigest")
+                .filter(|d| !d.is_empty())
+                .map(str::to_owned),
+            digest_enabled: s.flag_or("digest.enabled", true)?,
+            enforce_quota: s.flag_or("enforceQuota", false)?,
+            skip_acl: s.flag_or("skipACL", false)?,
+            snapshot_trust_empty: s.flag_or("snapshot.trust.empty", false)?,
+            serialize_last_processed_zxid: s.flag_or("serializeLastProcessedZxid.enabled", true)?,
+            tcp_keep_alive: s.flag_or("tcpKeepAlive", false)? || s.flag_or("clientTcpKeepAlive", false)?,
+            container_check_interval_ms: s.number_or("znode.container.checkIntervalMs", 60_000)?,
+            container_max_per_minute: not_negative("znode.container.maxPerMinute", 10_000)?,
+            container_max_never_used_ms: s.number_or("znode.container.maxNeverUsedIntervalMs", 0)?,
+            whitelist: Whitelist::from_setting(
+                s.text("4lw.commands.whitelist"),
+                s.flag_or("readonlymode.enabled", false)?,
+            ),
+            notices,
+        })
+    }
+}
+
+fn directory(s: &Settings, key: &str) -> Result<Option<PathBuf>, ConfigError> {
+    match s.text(key) {
+        None => Ok(None),
+        Some("") => Err(ConfigError::value(key, "", "a directory")),
+        Some(path) => Ok(Some(PathBuf::from(path))),
+    }
+}
+
+fn at_least_one(s: &Settings, key: &str, default: i32) -> Result<i32, ConfigError> {
+    let n = s.number_or(key, default)?;
+    if n < 1 { Err(ConfigError::value(key, &n.to_string(), "at least 1")) } else { Ok(n) }
+}
+
+/// Largest frame anyone can use: the wire's lengths are i32, and replies need room beside the data.
+const MAX_BUFFER_MAX: usize = 1 << 30;
+
+fn max_buffer(s: &Settings) -> Result<usize, ConfigError> {
+    let n: usize = s.number_or("jute.maxbuffer", 0xf_ffff)?;
+    if (64..=MAX_BUFFER_MAX).contains(&n) {
+        Ok(n)
+    } else {
+        Err(ConfigError::value("jute.maxbuffer", &n.to_string(), "between 64 and 1073741824 bytes"))
+    }
+}
+
+fn session_timeouts(s: &Settings, tick_ms: i32) -> Result<(i32, i32), ConfigError> {
+    let limit = |key, ticks: i32| -> Result<i32, ConfigError> {
+        Ok(match s.number_or(key, -1)? {
+            -1 => tick_ms.saturating_mul(ticks),
+            n => n,
+        })
+    };
+    let (min, max) = (limit("minSessionTimeout", 2)?, limit("maxSessionTimeout", 20)?);
+    if min < 0 {
+        return Err(ConfigError::value("minSessionTimeout", &min.to_string(), "a time in milliseconds"));
+    }
+    if min > max { Err(ConfigError::SessionTimeouts { min, max }) } else { Ok((min, max)) }
+}
+
+fn client_address(s: &Settings, quorum: &Quorum) -> Result<(Option<String>, u16), ConfigError> {
+    let host = s.text("clientPortAddress").filter(|h| !h.is_empty());
+    let host = host.map(|h| h.trim_matches(['[', ']']).to_owned());
+    if let Some(port) = s.number("clientPort")? {
+        return Ok((host, port));
+    }
+    let missing = ConfigError::Missing { key: "clientPort", example: "clientPort=2181" };
+    let (line_host, port) = quorum.client_address()?.ok_or(missing)?;
+    Ok((host.or(line_host), port))
+}
+
+/// Sorts the keys by their standing; one line a kind.
+fn notices(settings: &Settings) -> Result<Vec<String>, ConfigError> {
+    let (mut not_yet, mut moot, mut unknown, mut doubled) = (vec![], vec![], vec![], vec![]);
+    for (key, value) in settings.iter() {
+        match keys::standing(key) {
+            Standing::Honoured | Standing::Ensemble => {}
+            Standing::NotYet(usual) if value.eq_ignore_ascii_case(usual) => {}
+            Standing::NotYetUnsafe(usual) if value.eq_ignore_ascii_case(usual) => {}
+            Standing::NotYet(_) => not_yet.push(key),
+            Standing::NotYetUnsafe(_) => {
+                return Err(ConfigError::Unsafe { key: key.to_owned(), value: value.to_owned() });
+            }
+            Standing::Moot => moot.push(key),
+            Standing::Unknown if key.starts_with("zookeeper.") => doubled.push(key),
+            Standing::Unknown => unknown.push(key),
+        }
+    }
+    let foreign: Vec<&str> = settings.foreign.iter().map(String::as_str).collect();
+    let lenient: Vec<&str> = settings.lenient.iter().map(String::as_str).collect();
+    let lines = [
+        (not_yet, "known, but not honoured yet"),
+        (unknown, "unknown keys, ignored; check their spelling"),
+        (doubled, "keys in the file carry no `zookeeper.` prefix, ignored; write them without it"),
+        (moot, "no effect: these tune parts of the Java server that do not exist here"),
+        (foreign, "no effect: JVM properties"),
+        (lenient, "honoured from the file; Apache ZooKeeper takes these from -D only and ignores them here"),
+    ];
+    let line = |(keys, text): (Vec<&str>, &str)| format!("configuration: {text}: {}", keys.join(", "));
+    Ok(lines.into_iter().filter(|(keys, _)| !keys.is_empty()).map(line).collect())
+}
+
+#[cfg(test)]
+mod tests;

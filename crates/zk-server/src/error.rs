@@ -1,0 +1,32 @@
+//! Why a server does not start, and why a running one stopped; one line each: what, why, what to do.
+
+use std::io;
+use std::net::SocketAddr;
+
+use thiserror::Error;
+use zk_store::StoreError;
+
+/// The server did not start; nothing is left behind.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("port {} is taken: {source}. Stop the process that listens on {address}, or choose another clientPort", address.port())]
+    PortTaken { address: SocketAddr, source: io::Error },
+    #[error("cannot listen on {address}: {source}. Check clientPort and clientPortAddress")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("clientPortAddress={host} cannot be resolved: {source}. Use an address of this machine")]
+    Resolve { host: String, source: io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot start a thread: {0}. The limit on threads or memory of this user may be reached")]
+    Thread(io::Error),
+}
+
+/// A running server stopped by itself.
+#[derive(Debug, Clone, Error)]
+pub enum ServerError {
+    /// What was not on disk was not acknowledged; what was acknowledged is on disk.
+    #[error("the transaction log cannot be written: {0}. The server has stopped serving; make room or repair the disk, then start it again")]
+    Log(String),
+    #[error("a server thread ended unexpectedly; the log above says why")]
+    Thread,
+}
