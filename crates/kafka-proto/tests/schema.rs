@@ -1,4 +1,5 @@
 //! The generated code against the schema it came from, walked by hand.
+#![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
 use kafka_codegen::sample;
