@@ -7,6 +7,7 @@ mod client_config;
 pub mod console_consumer;
 pub mod console_producer;
 mod options;
+pub mod zk_cli;
 
 use options::{Options, Spec};
 
@@ -51,6 +52,11 @@ pub const TOOLS: &[Tool] = &[
         run: |args| {
             run_java_style(&console_consumer::SPECS, console_consumer::PURPOSE, args, console_consumer::run)
         },
+    },
+    Tool {
+        names: &["zkCli", "zk"],
+        about: "Look at and change znodes, interactively or one command at a time",
+        run: zk_cli::run,
     },
 ];
 

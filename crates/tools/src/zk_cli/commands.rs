@@ -1,0 +1,466 @@
+//! The commands of zkCli, one table: name, what it takes, what it does.
+
+use bytes::Bytes;
+use zk_client::{AddWatchMode, CreateMode, Reply, WatchType, ZkClient, open_acl};
+use zk_proto::path::validate;
+
+use super::line::Args;
+use super::{Cli, CliError, print};
+use std::sync::atomic::Ordering;
+
+type Done = Result<(), CliError>;
+
+/// One command. `options` are its letters, those that take a value followed by `:`.
+struct Command {
+    name: &'static str,
+    usage: &'static str,
+    options: &'static str,
+    run: Run,
+}
+
+enum Run {
+    /// Needs a session.
+    Session(fn(&Call<'_>) -> Done),
+    /// Changes the command line itself.
+    Line(fn(&mut Cli, &Args) -> Done),
+}
+
+use Run::{Line, Session};
+
+#[rustfmt::skip]
+const COMMANDS: &[Command] = &[
+    Command { name: "addWatch", usage: "[-m mode] path # optional mode is one of [PERSISTENT, PERSISTENT_RECURSIVE] - default is PERSISTENT_RECURSIVE", options: "m:", run: Session(add_watch) },
+    Command { name: "addauth", usage: "scheme auth", options: "", run: Session(add_auth) },
+    Command { name: "close", usage: "", options: "", run: Line(close) },
+    Command { name: "config", usage: "[-c] [-w] [-s]", options: "cws", run: Session(config) },
+    Command { name: "connect", usage: "host:port", options: "", run: Line(connect) },
+    Command { name: "create", usage: "[-s] [-e] [-c] [-t ttl] path [data] [acl]", options: "sect:", run: Session(create) },
+    Command { name: "delete", usage: "[-v version] path", options: "v:", run: Session(delete) },
+    Command { name: "deleteall", usage: "path [-b batch size]", options: "b:", run: Session(delete_all) },
+    Command { name: "get", usage: "[-s] [-w] [-b] [-x] path", options: "swbx", run: Session(get) },
+    Command { name: "getAcl", usage: "[-s] path", options: "s", run: Session(get_acl) },
+    Command { name: "getAllChildrenNumber", usage: "path", options: "", run: Session(get_all_children_number) },
+    Command { name: "getEphemerals", usage: "path", options: "", run: Session(get_ephemerals) },
+    Command { name: "history", usage: "", options: "", run: Line(history) },
+    Command { name: "ls", usage: "[-s] [-w] [-R] path", options: "swR", run: Session(ls) },
+    Command { name: "ls2", usage: "path [watch]", options: "w", run: Session(ls2) },
+    Command { name: "printwatches", usage: "on|off", options: "", run: Line(print_watches) },
+    Command { name: "quit", usage: "", options: "", run: Line(quit) },
+    Command { name: "redo", usage: "cmdno", options: "", run: Line(redo) },
+    Command { name: "removewatches", usage: "path [-c|-d|-a] [-l]", options: "cdal", run: Session(remove_watches) },
+    Command { name: "rmr", usage: "path", options: "b:", run: Session(delete_all) },
+    Command { name: "set", usage: "path data [-s] [-v version] [-b]", options: "sv:b", run: Session(set) },
+    Command { name: "setAcl", usage: "[-s] [-v version] [-R] path acl", options: "sv:R", run: Session(set_acl) },
+    Command { name: "stat", usage: "[-w] path", options: "w", run: Session(stat) },
+    Command { name: "sync", usage: "path", options: "", run: Session(sync) },
+    Command { name: "version", usage: "", options: "", run: Line(version) },
+    Command { name: "whoami", usage: "", options: "", run: Session(whoami) },
+];
+
+/// Runs one command line.
+pub(super) fn execute(cli: &mut Cli, words: &[String]) -> Done {
+    let Some((name, rest)) = words.split_first() else {
+        print_usage();
+        return Err(CliError::new("No command entered"));
+    };
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        print_usage();
+        return Err(CliError {
+            message: format!("Command not found: Command not found {name}"),
+            exit_code: 127,
+        });
+    };
+    let args = Args::parse(command.options, rest).map_err(CliError::new)?;
+    match command.run {
+        Line(run) => run(cli, &args),
+        Session(run) => {
+            let Some(zk) = &cli.zk else {
+                println!("Not connected");
+                return Ok(());
+            };
+            run(&Call { zk, runtime: &cli.runtime, args: &args, command })
+        }
+    }
+}
+
+fn print_usage() {
+    eprintln!("ZooKeeper -server host:port -client-configuration properties-file cmd args");
+    for command in COMMANDS {
+        eprintln!("\t{} {}", command.name, command.usage);
+    }
+}
+
+/// One command under way.
+struct Call<'a> {
+    zk: &'a ZkClient,
+    runtime: &'a tokio::runtime::Runtime,
+    args: &'a Args,
+    command: &'static Command,
+}
+
+impl Call<'_> {
+    fn usage(&self) -> CliError {
+        CliError::new(format!("{} {}", self.command.name, self.command.usage))
+    }
+
+    fn word(&self, index: usize) -> Result<&str, CliError> {
+        self.args.plain(index).ok_or_else(|| self.usage())
+    }
+
+    /// The path argument, checked before anything is sent.
+    fn path(&self) -> Result<&str, CliError> {
+        let path = self.word(0)?;
+        validate(path).map_err(|error| CliError::new(error.to_string()))?;
+        Ok(path)
+    }
+
+    fn number<T: std::str::FromStr>(&self, letter: char, default: T) -> Result<T, CliError> {
+        match self.args.value(letter) {
+            None => Ok(default),
+            Some(text) => text
+                .parse()
+                .map_err(|_| CliError::new(format!("-{letter} argument must be a number: {text}"))),
+        }
+    }
+
+    fn wait<T>(&self, reply: Reply<T>, path: &str) -> Result<T, CliError> {
+        self.runtime.block_on(reply).map_err(|error| CliError::refused(&error, path))
+    }
+
+    /// `-w`, or 3.4's `get path watch`.
+    fn watch(&self) -> bool {
+        let old_form = self.args.plain.len() > 1;
+        if old_form {
+            let name = self.command.name;
+            eprintln!("'{name} path [watch]' has been deprecated. Please use '{name} [-w] path' instead.");
+        }
+        self.args.has('w') || old_form
+    }
+
+    fn print_stat_if_asked(&self, stat: &zk_client::Stat) {
+        if self.args.has('s') {
+            println!("{}", print::stat(stat));
+        }
+    }
+
+    /// `path` and everything below it, parents first, children in order.
+    fn subtree(&self, path: &str, watch: bool) -> Result<Vec<String>, CliError> {
+        let mut all = Vec::new();
+        let mut waiting = vec![path.to_owned()];
+        while let Some(path) = waiting.pop() {
+            match self.wait(self.zk.get_children(&path, watch), &path) {
+                Ok(mut children) => {
+                    children.sort_unstable_by(|a, b| b.cmp(a));
+                    let prefix = if path == "/" { "" } else { &path };
+                    waiting.extend(children.iter().map(|child| format!("{prefix}/{child}")));
+                }
+                // It went away meanwhile; the start must be there.
+                Err(error) if all.is_empty() => return Err(error),
+                Err(_) => continue,
+            }
+            all.push(path);
+        }
+        Ok(all)
+    }
+}
+
+fn add_watch(call: &Call<'_>) -> Done {
+    let path = call.path()?;
+    let mode = match call.args.value('m').map(str::to_uppercase).as_deref() {
+        None | Some("PERSISTENT_RECURSIVE") => AddWatchMode::PersistentRecursive,
+        Some("PERSISTENT") => AddWatchMode::Persistent,
+        Some(_) => return Err(call.usage()),
+    };
+    call.wait(call.zk.add_watch(path, mode), path)
+}
+
+fn add_auth(call: &Call<'_>) -> Done {
+    let scheme = call.word(0)?;
+    let auth = call.args.plain(1).unwrap_or_default();
+    call.wait(call.zk.add_auth(scheme, Bytes::copy_from_slice(auth.as_bytes())), scheme)
+}
+
+fn config(call: &Call<'_>) -> Done {
+    let (data, stat) = call.wait(call.zk.get_config(call.args.has('w')), "/zookeeper/config")?;
+    let text = data.map_or("null".to_owned(), |d| String::from_utf8_lossy(&d).into_owned());
+    println!("{}", if call.args.has('c') { client_addresses(&text) } else { text });
+    call.print_stat_if_asked(&stat);
+    Ok(())
+}
+
+/// `host:port,host:port` of the servers in a configuration that tell where clients reach them.
+fn client_addresses(config: &str) -> String {
+    let address = |line: &str| {
+        let (_, server) = line.strip_prefix("server.")?.split_once('=')?;
+        let (host, client) = server.split_once(';')?;
+        let host = host.split(':').next()?;
+        Some(if client.contains(':') { client.replace("0.0.0.0", host) } else { format!("{host}:{client}") })
+    };
+    config.lines().filter_map(address).collect::<Vec<_>>().join(",")
+}
+
+fn create(call: &Call<'_>) -> Done {
+    let path = call.word(0)?;
+    let has = |letter| call.args.has(letter);
+    let fail = |message: &str| Err(CliError::new(message));
+    let mode = match (has('e'), has('s'), has('c'), has('t')) {
+        (e, s, true, _) if e || s => {
+            return fail(
+                "-c cannot be combined with -s or -e. Containers cannot be ephemeral or sequential.",
+            );
+        }
+        (true, _, _, true) => return fail("TTLs cannot be used with Ephemeral znodes"),
+        (_, _, true, true) => return fail("TTLs cannot be used with Container znodes"),
+        (true, true, ..) => CreateMode::EphemeralSequential,
+        (true, false, ..) => CreateMode::Ephemeral,
+        (_, true, _, true) => CreateMode::PersistentSequentialTtl,
+        (_, true, ..) => CreateMode::PersistentSequential,
+        (_, _, true, _) => CreateMode::Container,
+        (_, _, _, true) => CreateMode::PersistentTtl,
+        _ => CreateMode::Persistent,
+    };
+    let check = if has('s') { zk_proto::path::validate_sequential(path) } else { validate(path) };
+    check.map_err(|error| CliError::new(error.to_string()))?;
+    let data = call.args.plain(1).map(|data| Bytes::copy_from_slice(data.as_bytes()));
+    let acl = call.args.plain(2).map_or_else(open_acl, print::parse_acl);
+    let created = if has('t') {
+        let ttl_ms = call.number('t', 0)?;
+        call.wait(call.zk.create_ttl(path, data, acl, mode, ttl_ms), path)?.0
+    } else {
+        call.wait(call.zk.create(path, data, acl, mode), path)?
+    };
+    eprintln!("Created {created}");
+    Ok(())
+}
+
+fn delete(call: &Call<'_>) -> Done {
+    let path = call.path()?;
+    if call.args.plain.len() > 1 {
+        eprintln!(
+            "'delete path [version]' has been deprecated. Please use 'delete [-v version] path' instead."
+        );
+    }
+    let old_form = call.args.plain(1).and_then(|version| version.parse().ok()).unwrap_or(-1);
+    call.wait(call.zk.delete(path, call.number('v', old_form)?), path)
+}
+
+fn delete_all(call: &Call<'_>) -> Done {
+    let path = call.path()?;
+    let batch = call.number('b', 1000_usize)?.max(1);
+    if call.command.name == "rmr" {
+        eprintln!("The command 'rmr' has been deprecated. Please use 'deleteall' instead.");
+    }
+    let mut nodes = call.subtree(path, false)?;
+    nodes.reverse();
+    let mut failed = false;
+    for nodes in nodes.chunks(batch) {
+        let replies: Vec<_> = nodes.iter().map(|node| call.zk.delete(node, -1)).collect();
+        for reply in replies {
+            failed |= call.runtime.block_on(reply).is_err();
+        }
+    }
+    if failed {
+        eprintln!("Failed to delete some node(s) in the subtree!");
+    }
+    Ok(())
+}
+
+fn get(call: &Call<'_>) -> Done {
+    use std::io::Write as _;
+    let path = call.path()?;
+    let (data, stat) = call.wait(call.zk.get_data(path, call.watch()), path)?;
+    let data = data.unwrap_or(Bytes::from_static(b"null"));
+    if call.args.has('x') {
+        println!("{}", print::hex_dump(&data));
+    } else if call.args.has('b') {
+        println!("{}", print::base64(&data));
+    } else {
+        // As it is: it need not be text.
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(&data).and_then(|()| out.write_all(b"\n"));
+    }
+    call.print_stat_if_asked(&stat);
+    Ok(())
+}
+
+fn get_acl(call: &Call<'_>) -> Done {
+    let path = call.path()?;
+    let (acl, stat) = call.wait(call.zk.get_acl(path), path)?;
+    println!("{}", print::acl(&acl));
+    call.print_stat_if_asked(&stat);
+    Ok(())
+}
+
+fn get_all_children_number(call: &Call<'_>) -> Done {
+    let path = call.path()?;
+    println!("{}", call.wait(call.zk.get_all_children_number(path), path)?);
+    Ok(())
+}
+
+fn get_ephemerals(call: &Call<'_>) -> Done {
+    let prefix = call.args.plain(0).unwrap_or("/");
+    let mut paths = call.wait(call.zk.get_ephemerals(prefix), prefix)?;
+    paths.sort();
+    println!("{}", print::list(&paths));
+    Ok(())
+}
+
+fn ls(call: &Call<'_>) -> Done {
+    let path = call.path()?;
+    let watch = call.watch();
+    if call.args.has('R') {
+        call.subtree(path, watch)?.iter().for_each(|node| println!("{node}"));
+        return Ok(());
+    }
+    let (mut children, stat) = call.wait(call.zk.get_children2(path, watch), path)?;
+    children.sort();
+    println!("{}", print::list(&children));
+    call.print_stat_if_asked(&stat);
+    Ok(())
+}
+
+/// 3.4's `ls -s`.
+fn ls2(call: &Call<'_>) -> Done {
+    let path = call.path()?;
+    eprintln!("'ls2' has been deprecated. Please use 'ls [-s] path' instead.");
+    let (mut children, stat) = call.wait(call.zk.get_children2(path, call.args.plain.len() > 1), path)?;
+    children.sort();
+    println!("{}\n{}", print::list(&children), print::stat(&stat));
+    Ok(())
+}
+
+fn remove_watches(call: &Call<'_>) -> Done {
+    let path = call.path()?;
+    let kind = match (call.args.has('c'), call.args.has('d')) {
+        (true, _) => WatchType::Children,
+        (_, true) => WatchType::Data,
+        _ => WatchType::Any,
+    };
+    call.wait(call.zk.check_watches(path, kind), path)?;
+    call.wait(call.zk.remove_watches(path, kind), path)
+}
+
+fn set(call: &Call<'_>) -> Done {
+    let path = call.path()?;
+    let text = call.word(1)?;
+    let data = if call.args.has('b') {
+        print::from_base64(text).ok_or(CliError::new("the data is not base64"))?
+    } else {
+        text.as_bytes().to_vec()
+    };
+    let stat = call.wait(call.zk.set_data(path, Some(data.into()), call.number('v', -1)?), path)?;
+    call.print_stat_if_asked(&stat);
+    Ok(())
+}
+
+fn set_acl(call: &Call<'_>) -> Done {
+    let path = call.path()?;
+    let acl = print::parse_acl(call.word(1)?);
+    let version = call.number('v', -1)?;
+    if call.args.has('R') {
+        for node in call.subtree(path, false)? {
+            call.wait(call.zk.set_acl(&node, acl.clone(), version), &node)?;
+        }
+        return Ok(());
+    }
+    let stat = call.wait(call.zk.set_acl(path, acl, version), path)?;
+    call.print_stat_if_asked(&stat);
+    Ok(())
+}
+
+fn stat(call: &Call<'_>) -> Done {
+    let path = call.path()?;
+    let found = call.runtime.block_on(call.zk.exists(path, call.watch()));
+    let found = found.map_err(|error| CliError::refused(&error, path))?;
+    println!("{}", print::stat(&found.ok_or(CliError::new(format!("Node does not exist: {path}")))?));
+    Ok(())
+}
+
+fn sync(call: &Call<'_>) -> Done {
+    let path = call.path()?;
+    call.wait(call.zk.sync(path), path)?;
+    println!("Sync is OK");
+    Ok(())
+}
+
+fn whoami(call: &Call<'_>) -> Done {
+    let infos = call.wait(call.zk.who_am_i(), "")?;
+    println!("Auth scheme: User");
+    infos.iter().for_each(|info| println!("{}: {}", info.auth_scheme, info.user));
+    Ok(())
+}
+
+fn close(cli: &mut Cli, _: &Args) -> Done {
+    cli.close();
+    Ok(())
+}
+
+fn connect(cli: &mut Cli, args: &Args) -> Done {
+    if let Some(host) = args.plain(0) {
+        host.clone_into(&mut cli.options.hosts);
+    }
+    cli.connect()
+}
+
+/// The last eleven lines, numbered.
+fn history(cli: &mut Cli, _: &Args) -> Done {
+    let first = cli.history.len().saturating_sub(11);
+    for (number, line) in cli.history.iter().enumerate().skip(first) {
+        println!("{number} - {line}");
+    }
+    Ok(())
+}
+
+fn print_watches(cli: &mut Cli, args: &Args) -> Done {
+    match args.plain(0) {
+        None => {
+            let on = cli.print_watches.load(Ordering::Relaxed);
+            println!("printwatches is {}", if on { "on" } else { "off" });
+        }
+        Some(word) => cli.print_watches.store(word == "on", Ordering::Relaxed),
+    }
+    Ok(())
+}
+
+fn quit(cli: &mut Cli, _: &Args) -> Done {
+    cli.quit = true;
+    Ok(())
+}
+
+fn redo(cli: &mut Cli, args: &Args) -> Done {
+    let number = args.plain(0).and_then(|word| word.parse::<usize>().ok());
+    // The redo itself is the newest line, and cannot be redone.
+    let Some(line) = number.filter(|n| n + 1 < cli.history.len()).and_then(|n| cli.history.get(n).cloned())
+    else {
+        return Err(CliError::new("Command index out of range"));
+    };
+    let words = super::line::words(&line);
+    if words.first().is_some_and(|word| word == "redo") {
+        return Err(CliError::new("No redoing redos"));
+    }
+    if let Some(newest) = cli.history.last_mut() {
+        *newest = line;
+    }
+    execute(cli, &words)
+}
+
+fn version(_: &mut Cli, _: &Args) -> Done {
+    println!("ZooKeeper CLI version: zoolog {}", env!("CARGO_PKG_VERSION"));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_sorted_for_the_usage() {
+        assert!(COMMANDS.windows(2).all(|pair| pair[0].name < pair[1].name));
+    }
+
+    #[test]
+    fn client_addresses_take_the_host_from_the_server_where_it_is_left_open() {
+        let config = "server.1=a:2888:3888:participant;0.0.0.0:2181\nserver.2=b:2888:3888;2182\nversion=0";
+        assert_eq!(client_addresses(config), "a:2181,b:2182");
+    }
+}
