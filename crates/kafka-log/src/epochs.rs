@@ -88,10 +88,6 @@ impl LeaderEpochCache {
         self.entries.last().copied()
     }
 
-    pub fn earliest(&self) -> Option<EpochEntry> {
-        self.entries.first().copied()
-    }
-
     /// Ascending.
     pub fn entries(&self) -> &[EpochEntry] {
         &self.entries

@@ -137,6 +137,7 @@ impl<E: IndexEntry> IndexFile<E> {
         segment_file(&place.dir, self.base_offset, E::SUFFIX)
     }
 
+    #[cfg(test)]
     pub fn count(&self) -> u32 {
         self.count
     }

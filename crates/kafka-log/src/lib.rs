@@ -21,6 +21,8 @@ mod names;
 mod producers;
 mod scan;
 mod segment;
+#[cfg(test)]
+mod testing;
 mod txn_index;
 
 pub use checkpoint::OffsetCheckpoint;

@@ -14,6 +14,10 @@ mod producers;
 mod read;
 mod retention;
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 mod timestamps;
 mod truncate;
@@ -33,7 +37,7 @@ pub use timestamps::TimestampOffset;
 
 use crate::config::LogConfig;
 use crate::dir_files;
-use crate::epochs::{EpochEndOffset, LeaderEpochCache};
+use crate::epochs::{EpochEndOffset, EpochEntry, LeaderEpochCache};
 use crate::error::{LogError, Result};
 use crate::index::Place;
 use crate::names::TopicPartition;
@@ -171,6 +175,11 @@ impl Log {
     /// The newest leader epoch known, with the offset it starts at.
     pub fn latest_epoch(&self) -> Option<(i32, i64)> {
         self.epochs.latest().map(|e| (e.epoch, e.start_offset))
+    }
+
+    /// All leader epochs known, ascending.
+    pub fn epoch_entries(&self) -> &[EpochEntry] {
+        self.epochs.entries()
     }
 
     /// The epoch a record at `offset` was written in.

@@ -26,8 +26,11 @@ impl Log {
     /// The first record at or after the log start whose timestamp is at least `timestamp`.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<TimestampOffset>> {
         for segment in &self.segments {
-            if segment.retention_timestamp(&self.place)? >= timestamp {
-                return self.search(segment, timestamp);
+            // A segment's largest timestamp may belong to a record below the log start: then the next one is searched.
+            if segment.retention_timestamp(&self.place)? >= timestamp
+                && let Some(found) = self.search(segment, timestamp)?
+            {
+                return Ok(Some(found));
             }
         }
         Ok(None)

@@ -17,8 +17,6 @@ use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 pub(crate) use append::ProducerAppend;
-#[cfg(test)]
-use snapshot::list as list_snapshots;
 
 use crate::disk;
 use crate::error::Result;

@@ -3,27 +3,17 @@
 //! int16 version 1, CRC-32C of the rest, then an array of entries; only the last batch of a producer is kept.
 //! A file that is torn or not understood is an inner error: the caller deletes it and reads the log instead.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{ProducerBatch, ProducerEntry, RecentBatches};
 use crate::disk;
-use crate::error::{LogError, Result};
-use crate::names::{SNAPSHOT_SUFFIX, offset_of};
+use crate::error::Result;
 
 const VERSION: i16 = 1;
 const HEADER_SIZE: usize = 6;
 const ENTRY_SIZE: usize = 46;
 /// Ten million producers.
 const FILE_BYTES_MAX: u64 = (ENTRY_SIZE as u64) * 10_000_000;
-
-/// Offsets of the snapshot files in a partition's directory.
-#[cfg(test)]
-pub(crate) fn list(dir: &Path) -> Result<BTreeSet<i64>> {
-    let entries = std::fs::read_dir(dir).map_err(LogError::io("list", dir))?;
-    let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
-    Ok(names.filter(|n| n.ends_with(SNAPSHOT_SUFFIX)).filter_map(|n| offset_of(&n)).collect())
-}
 
 /// The file's bytes; producers in ascending order, so that equal states give equal files.
 pub(super) fn encode<'a>(entries: impl Iterator<Item = (i64, &'a ProducerEntry)>) -> Vec<u8> {
