@@ -45,3 +45,5 @@ pub(crate) fn follows(prev: i64, next: i64) -> bool {
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use zk_proto::txn::payload_zxid;
 
-use super::torn::{self, TornTail};
+use super::torn::{Damage, TornTail};
 use super::{END_OF_RECORD, ENTRY_HEADER_BYTES, FILE_HEADER_BYTES, MAGIC, VERSION, checksum};
 use crate::error::StoreError;
 
@@ -59,7 +59,11 @@ pub struct LogFileReader {
 enum Bad {
     /// Checksum and length are zero.
     Zeros,
-    Broken(String),
+    Broken {
+        why: String,
+        /// Where its end-of-record mark should stand, as far as its length can be believed.
+        mark_at: Option<u64>,
+    },
 }
 
 impl LogFileReader {
@@ -157,18 +161,21 @@ impl LogFileReader {
         if got <= payload_bytes {
             return Ok(Err(broken("the file got shorter while it was read")));
         }
-        Ok(check_entry(sum, payload).map(|(zxid, payload)| {
-            let end = self.position + ENTRY_HEADER_BYTES + payload_bytes as u64 + 1;
-            LogRecord { zxid, payload, offset: self.position, end }
-        }))
+        let mark_at = self.position + ENTRY_HEADER_BYTES + payload_bytes as u64;
+        Ok(match check_entry(sum, payload) {
+            Ok((zxid, payload)) => Ok(LogRecord { zxid, payload, offset: self.position, end: mark_at + 1 }),
+            Err(why) => Err(Bad::Broken { why, mark_at: Some(mark_at) }),
+        })
     }
 
     fn judge(&self, bad: Bad) -> Result<LogEnd, StoreError> {
-        let why = match bad {
-            Bad::Zeros => None,
-            Bad::Broken(why) => Some(why),
+        let (why, mark_at) = match bad {
+            Bad::Zeros => ("zeros where a record should be".into(), None),
+            Bad::Broken { why, mark_at } => (why, mark_at),
         };
-        let torn = torn::judge_tail(self.input.get_ref(), &self.path, self.position, self.last_zxid, why)?;
+        let damage =
+            Damage { path: &self.path, offset: self.position, last_zxid: self.last_zxid, why, mark_at };
+        let torn = damage.judge(self.input.get_ref())?;
         Ok(LogEnd { offset: self.position, torn })
     }
 }
@@ -183,20 +190,20 @@ pub(super) fn split_entry_head(head: &[u8; ENTRY_HEADER_BYTES as usize]) -> (i64
 }
 
 /// `payload` still carries the end-of-record byte.
-fn check_entry(sum: i64, mut payload: Vec<u8>) -> Result<(i64, Bytes), Bad> {
+fn check_entry(sum: i64, mut payload: Vec<u8>) -> Result<(i64, Bytes), String> {
     if payload.pop() != Some(END_OF_RECORD) {
-        return Err(broken("the end-of-record mark is missing"));
+        return Err("the end-of-record mark is missing".into());
     }
     let computed = checksum(&payload);
     if computed != sum {
-        return Err(broken(format!("checksum 0x{computed:x}, stored 0x{sum:x}")));
+        return Err(format!("checksum 0x{computed:x}, stored 0x{sum:x}"));
     }
-    let zxid = payload_zxid(&payload).map_err(|e| broken(e.to_string()))?;
+    let zxid = payload_zxid(&payload).map_err(|e| e.to_string())?;
     Ok((zxid, payload.into()))
 }
 
 fn broken(why: impl Into<String>) -> Bad {
-    Bad::Broken(why.into())
+    Bad::Broken { why: why.into(), mark_at: None }
 }
 
 fn read_up_to(input: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {

@@ -1,6 +1,6 @@
 //! Reading the logs of a directory as one sequence.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::follows;
 use super::{LogFileReader, LogRecord, LogStep, TornTail};
@@ -133,7 +133,7 @@ pub fn last_logged_zxid(dir: &Path) -> Result<Option<i64>, StoreError> {
     Ok(None)
 }
 
-fn last_in_file(path: &PathBuf) -> Result<Option<i64>, StoreError> {
+fn last_in_file(path: &Path) -> Result<Option<i64>, StoreError> {
     let mut reader = LogFileReader::open(path)?;
     let mut last = None;
     while let LogStep::Record(record) = reader.next_step()? {

@@ -5,8 +5,9 @@
 //! that is corruption.
 //!
 //! One crash looks like it and is not: the blocks of a single unsynced write may reach the disk in any order, so a
-//! block can be missing with whole records behind it. A missing block reads as zeros to the end of its page, or is a
-//! hole in the file; no flipped bit looks like that, since an entry's checksum and length are never both zero.
+//! block can be missing with whole records behind it. A missing block is a hole in the file, or reads as zeros to the
+//! end of its page where a record's head or end mark should be. No flipped bit looks like that: checksum, length and
+//! mark are never zero.
 
 use std::fs::File;
 use std::io;
@@ -37,30 +38,56 @@ pub struct TornTail {
     pub why: String,
 }
 
-/// Decides what the bytes from `offset` on are: `None` for zeros only, else a torn tail or an error.
-/// `why` says what is wrong with the entry at `offset`; `None` when it is zeros.
-pub(super) fn judge_tail(
-    file: &File,
-    path: &Path,
-    offset: u64,
-    last_zxid: Option<i64>,
-    why: Option<String>,
-) -> Result<Option<TornTail>, StoreError> {
-    let io_error = || StoreError::io("read", path);
-    let Some(data_end) = data_end(file, offset).map_err(io_error())? else { return Ok(None) };
-    let why = why.unwrap_or_else(|| "zeros where a record should be".into());
-    let mut scanned = vec![0; (data_end - offset).min(SCAN_BYTES_MAX) as usize];
-    file.read_exact_at(&mut scanned, offset).map_err(io_error())?;
-    let found = find_record(&scanned, last_zxid);
-    let beyond_scan = data_end - offset > SCAN_BYTES_MAX;
-    if found.is_none() && !beyond_scan || found.is_some_and(|at| block_missing(file, &scanned, offset, at)) {
-        return Ok(Some(TornTail { path: path.to_owned(), offset, bytes: data_end - offset, why }));
+/// An entry that cannot be taken.
+pub(super) struct Damage<'a> {
+    pub path: &'a Path,
+    /// Where the entry begins.
+    pub offset: u64,
+    /// The last whole record's.
+    pub last_zxid: Option<i64>,
+    pub why: String,
+    /// Where the entry's end mark should stand, if its head says so.
+    pub mark_at: Option<u64>,
+}
+
+impl Damage<'_> {
+    /// What the bytes from the entry on are: `None` for zeros only, else a torn tail or an error.
+    pub(super) fn judge(self, file: &File) -> Result<Option<TornTail>, StoreError> {
+        let Self { path, offset, .. } = self;
+        let Some(data_end) = data_end(file, offset).map_err(StoreError::io("read", path))? else {
+            return Ok(None);
+        };
+        let bytes = data_end - offset;
+        let mut scanned = vec![0; bytes.min(SCAN_BYTES_MAX) as usize];
+        file.read_exact_at(&mut scanned, offset).map_err(StoreError::io("read", path))?;
+        let behind = match find_record(&scanned, self.last_zxid) {
+            Some(found) if !self.block_missing(file, &scanned[..found as usize]) => {
+                format!("a whole record follows at offset {}", offset + found)
+            }
+            None if bytes > SCAN_BYTES_MAX => format!("{bytes} bytes follow, more than one write leaves"),
+            _ => return Ok(Some(TornTail { path: path.to_owned(), offset, bytes, why: self.why })),
+        };
+        Err(StoreError::corrupt(path, offset, format!("{}; {behind}", self.why)))
     }
-    let behind = match found {
-        Some(at) => format!("a whole record follows at offset {}", offset + at),
-        None => format!("{} bytes follow, more than one write leaves", data_end - offset),
-    };
-    Err(StoreError::corrupt(path, offset, format!("{why}; {behind}")))
+
+    /// Whether a block that never reached the disk explains the damage. `before` is what lies between the entry's
+    /// begin and the next whole record.
+    fn block_missing(&self, file: &File, before: &[u8]) -> bool {
+        let end = self.offset + before.len() as u64;
+        let zeros = |from: u64, to: u64| {
+            to <= end
+                && before[(from - self.offset) as usize..(to - self.offset) as usize].iter().all(|b| *b == 0)
+        };
+        let page_end = |at: u64| (at + 1).next_multiple_of(PAGE_BYTES);
+        let head_missing = page_end(self.offset) - self.offset >= ENTRY_HEADER_BYTES
+            && zeros(self.offset, page_end(self.offset));
+        let mark_missing = self.mark_at.is_some_and(|at| {
+            let page = at - at % PAGE_BYTES;
+            page > self.offset && zeros(page, page_end(at))
+        });
+        let hole = rustix::fs::seek(file, SeekFrom::Hole(self.offset)).is_ok_and(|hole| hole < end);
+        head_missing || mark_missing || hole
+    }
 }
 
 /// Behind the last byte from `offset` on that is not zero. Holes and blocks filled ahead are skipped unread.
@@ -104,14 +131,4 @@ fn is_record(bytes: &[u8], last_zxid: Option<i64>) -> bool {
     }
     let payload = &bytes[HEAD..HEAD + length];
     payload_zxid(payload).is_ok_and(|zxid| zxid > last_zxid.unwrap_or(0)) && checksum(payload) == sum
-}
-
-/// Whether the damage between `offset` and the record at `offset + found` is a block that never reached the disk.
-fn block_missing(file: &File, scanned: &[u8], offset: u64, found: u64) -> bool {
-    let to_page_end = (offset + 1).next_multiple_of(PAGE_BYTES) - offset;
-    let zeros_to_page_end = to_page_end >= ENTRY_HEADER_BYTES
-        && to_page_end <= found
-        && scanned[..to_page_end as usize].iter().all(|b| *b == 0);
-    let hole = rustix::fs::seek(file, SeekFrom::Hole(offset)).is_ok_and(|hole| hole < offset + found);
-    zeros_to_page_end || hole
 }

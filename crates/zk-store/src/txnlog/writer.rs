@@ -285,3 +285,32 @@ fn reuse_empty(path: &Path) -> Result<File, StoreError> {
     }
     OpenOptions::new().write(true).truncate(true).open(path).map_err(StoreError::io("create", path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{options, payload, zxids};
+    use super::*;
+
+    /// A disk that stops taking writes, played by a handle that cannot write.
+    fn break_disk(log: &mut TxnLog) {
+        let current = log.current.as_mut().expect("a file is open");
+        current.file = File::open(&current.path).expect("readable");
+    }
+
+    #[test]
+    fn after_a_failed_write_nothing_is_taken_any_more() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut log = TxnLog::open(dir.path(), options(0)).expect("opened");
+        log.append(&payload(1)).and_then(|()| log.sync()).expect("written");
+        break_disk(&mut log);
+        log.append(&payload(2)).expect("only collected");
+        assert!(matches!(log.sync(), Err(StoreError::Io { .. })));
+        // The disk is well again, but what it holds behind the last sync is unknown.
+        let current = log.current.as_mut().expect("a file is open");
+        current.file = OpenOptions::new().write(true).open(&current.path).expect("writable");
+        for refused in [log.append(&payload(3)), log.roll(), log.sync().map(drop)] {
+            assert!(matches!(refused, Err(StoreError::Poisoned(_))), "{refused:?}");
+        }
+        assert_eq!(zxids(dir.path(), 0), [1]);
+    }
+}
