@@ -179,7 +179,7 @@ impl Tree {
             }
         }
         let parent_acl = parent.acl;
-        // Its children, if a replay left any, cannot outlive it.
+        // A fuzzy snapshot may already show children of a later node of this path; they will be made again.
         if self.nodes.get(path).is_some_and(|node| node.child_count() > 0) {
             self.drop_children(path);
         }
@@ -196,14 +196,14 @@ impl Tree {
         Ok(TxnResult::Done)
     }
 
-    /// decide never lets a node with children be deleted, so only damaged logs come here.
+    /// decide never lets a node with children be deleted, so this is for replays only.
     #[cold]
     fn drop_children(&mut self, top: &str) {
         let mut open: Vec<Arc<str>> = vec![Arc::from(top)];
         let mut doomed = Vec::new();
         while let Some(path) = open.pop() {
-            let children = self.nodes.get(&path).and_then(Node::children);
-            let children: Vec<_> = children.into_iter().flatten().cloned().collect();
+            let Some(node) = self.nodes.get(&path) else { continue };
+            let children: Vec<_> = node.children().iter().cloned().collect();
             open.extend(children.iter().cloned());
             doomed.extend(children);
         }
@@ -272,7 +272,12 @@ impl Tree {
     }
 
     /// A refused multi is logged with the records it would have had; one error item makes all of it void.
-    fn apply_multi(&mut self, header: &TxnHeader, items: &[SubTxn], events: &mut Vec<TreeEvent>) -> TxnResult {
+    fn apply_multi(
+        &mut self,
+        header: &TxnHeader,
+        items: &[SubTxn],
+        events: &mut Vec<TreeEvent>,
+    ) -> TxnResult {
         let refused = items.iter().any(|item| item.kind == kind::ERROR);
         let mut after_culprit = false;
         let mut results = Vec::with_capacity(items.len());

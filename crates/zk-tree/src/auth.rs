@@ -257,7 +257,8 @@ mod tests {
 
     #[test]
     fn ip_entries_match_by_prefix() {
-        let check = |pattern: &str, id: &str, expect: bool| assert_eq!(ip_matches(id, pattern), expect, "{pattern}");
+        let check =
+            |pattern: &str, id: &str, expect: bool| assert_eq!(ip_matches(id, pattern), expect, "{pattern}");
         check("10.1.2.3", "10.1.2.3", true);
         check("10.1.2.3", "10.1.2.4", false);
         check("10.1.0.0/16", "10.1.200.4", true);

@@ -11,24 +11,24 @@
 //! reply::write(&mut w, &header, &txn, &result) -> Result<(), ErrorCode>                the answer's body
 //! ```
 //!
+//! Reading order: [`tree`] and [`node`] (the state), [`decide`] with [`pending`], [`apply`] with [`event`] and
+//! [`reply`], [`reads`], [`watch`], [`session`], [`snapshot`]; [`acl`], [`auth`], [`owner`], [`quota`] and
+//! [`digest`] are what they lean on.
+//!
+//! What other rooms call:
+//!
 //! ```text
-//! Tree        new(TreeConfig) · apply · last_zxid · digest · config · node_count · ephemeral_count · data_size_bytes
-//!   reads     exists(path, auth) -> Result<Stat, ErrorCode> · get_data(path, auth) -> Result<NodeView, _>
-//!             get_children(path, auth) -> Result<NodeView, _> · get_acl(path, auth) -> Result<(Vec<Acl>, Stat), _>
-//!             get_all_children_number(path, auth) · ephemerals_of(session, prefix) · multi_read(ops, auth)
-//!             NodeView{data(), stat(), child_names()}
-//!   sessions  sessions() -> &BTreeMap<i64, i32>: id -> timeout_ms, as committed
-//!   snapshot  snapshot_head() -> SnapshotHead · snapshot_chunk(&mut SnapshotCursor, max_nodes, f) -> done
-//!             TreeBuilder::new(config): session, acl, node (root first), finish(last_zxid) -> Tree
-//!   reaping   reap_candidates(now_ms, limit) -> paths for Request::DeleteContainer
-//! Pending     new() · on_applied(zxid) · clear() · is_empty()
-//! decide      DecideCtx{zxid, time_ms, session_id, cxid, auth, session: Result<(), ErrorCode>, reconfig_enabled}
-//!             refuse(&ctx, code) -> Decision: an error transaction (a multi that cannot be read, …)
-//! WatchManager  add(path, watcher, WatchKind) · add_watch(path, mode, watcher) · set_watches(&tree, &req, watcher, out)
-//!             check/remove(path, kind, watcher) -> Result<(), ErrorCode> · remove_watcher · on_event · summary and dumps
-//! Sessions    new(server_id, tick_ms, now_ms) · create · track · touch · check(id, owner) · set_owner · set_closing
-//!             remove · expire(now_ms) · password(id) · check_password(id, bytes)
-//! auth        authenticate(&AuthRules, scheme, data, peer) -> Option<Vec<Id>> · client_infos(&[Id])
+//! Tree         new(TreeConfig) · apply · last_zxid · digest · node_count · ephemeral_count · data_size_bytes
+//!   reads      exists · get_data · get_children -> NodeView{data(), stat(), child_names()} · get_acl
+//!              get_all_children_number · ephemerals_of(session, prefix) · multi_read
+//!   sessions   sessions(): id to timeout_ms, as committed; the living side is Sessions
+//!   reaping    reap_candidates(now_ms, never_used_ms_max, limit): paths for Request::DeleteContainer
+//!   snapshot   snapshot_head() · snapshot_chunk(&mut SnapshotCursor, max_nodes, f) -> done; TreeBuilder back
+//! DecideCtx    who asks, zxid, time; its `session` is what Sessions::check said
+//! refuse       the error transaction of a request that could not even be read
+//! AuthRules    authenticate (an AuthPacket) · permits (READ before an event is sent) · client_infos (whoAmI)
+//! WatchManager add after a read · add_watch · set_watches · check · remove · remove_watcher · on_event · dumps
+//! Sessions     create · track · touch · check · set_owner · set_closing · remove · expire; session::password
 //! ```
 
 pub mod config;
@@ -67,3 +67,6 @@ pub use session::Sessions;
 pub use snapshot::{BuildError, SnapshotCursor, SnapshotHead, TreeBuilder};
 pub use tree::Tree;
 pub use watch::{WatchKind, WatchManager, WatcherId};
+
+#[cfg(test)]
+mod tests;

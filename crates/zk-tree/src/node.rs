@@ -20,14 +20,14 @@ pub struct Node {
     pub(crate) acl: i64,
     pub(crate) stat: StatPersisted,
     /// Full paths of the children. They share a prefix, so this is the order of their names.
-    children: Option<Box<BTreeSet<Arc<str>>>>,
+    children: BTreeSet<Arc<str>>,
     /// Its part of the tree's digest.
     pub(crate) digest: u32,
 }
 
 impl Node {
     pub(crate) fn new(path: Arc<str>, data: Option<Bytes>, acl: i64, stat: StatPersisted) -> Self {
-        Self { path, data, acl, stat, children: None, digest: 0 }
+        Self { path, data, acl, stat, children: BTreeSet::new(), digest: 0 }
     }
 
     pub fn path(&self) -> &str {
@@ -43,25 +43,20 @@ impl Node {
     }
 
     pub fn child_count(&self) -> usize {
-        self.children.as_ref().map_or(0, |children| children.len())
+        self.children.len()
     }
 
     /// Full paths of the children in order of their names.
-    pub(crate) fn children(&self) -> Option<&BTreeSet<Arc<str>>> {
-        self.children.as_deref()
+    pub(crate) fn children(&self) -> &BTreeSet<Arc<str>> {
+        &self.children
     }
 
     pub(crate) fn add_child(&mut self, path: Arc<str>) {
-        self.children.get_or_insert_default().insert(path);
+        self.children.insert(path);
     }
 
     pub(crate) fn remove_child(&mut self, path: &str) {
-        if let Some(children) = &mut self.children {
-            children.remove(path);
-            if children.is_empty() {
-                self.children = None;
-            }
-        }
+        self.children.remove(path);
     }
 
     /// The Stat clients see. Their cversion counts both ends of a child's life: each creation twice, less the

@@ -118,12 +118,13 @@ impl Pending {
     /// Ephemerals a session will own, sorted.
     pub(crate) fn ephemerals_of(&self, tree: &Tree, session_id: i64) -> Vec<Arc<str>> {
         let committed = tree.ephemerals.get(&session_id).into_iter().flatten();
-        let mut paths: Vec<Arc<str>> =
-            committed.filter(|path| self.exists(tree, path)).cloned().collect();
+        let mut paths: Vec<Arc<str>> = committed.filter(|path| self.exists(tree, path)).cloned().collect();
         let owned = |change: &&Change| {
             change.node.as_ref().is_some_and(|node| node.stat.ephemeral_owner == session_id)
         };
-        paths.extend(self.by_path.values().filter(owned).filter_map(|c| c.node.as_ref()).map(|n| n.path.clone()));
+        paths.extend(
+            self.by_path.values().filter(owned).filter_map(|c| c.node.as_ref()).map(|n| n.path.clone()),
+        );
         paths.sort_unstable();
         paths.dedup();
         paths

@@ -151,7 +151,7 @@ impl Tree {
         while let Some(node) = open.pop() {
             count += 1;
             bytes += node.data.as_ref().map_or(0, |data| data.len() as i64);
-            open.extend(node.children().into_iter().flatten().filter_map(|path| self.nodes.get(path)));
+            open.extend(node.children().iter().filter_map(|path| self.nodes.get(path)));
         }
         let stat_path = format!("{QUOTA}{subject}/{STAT_NODE}");
         if let Some(node) = self.nodes.get_mut(stat_path.as_str()) {
@@ -172,7 +172,7 @@ impl Tree {
             {
                 subjects.push(subject.to_owned());
             }
-            open.extend(node.children().into_iter().flatten().filter_map(|path| self.nodes.get(path)));
+            open.extend(node.children().iter().filter_map(|path| self.nodes.get(path)));
         }
         for subject in subjects {
             self.recount_quota(&subject);
@@ -213,7 +213,7 @@ mod tests {
             let track = StatsTrack::parse(text.as_bytes());
             let got = (track.count(), track.bytes(), track.count_hard_limit(), track.byte_hard_limit());
             assert_eq!(got, values, "{text}");
-            assert_eq!(StatsTrack::parse(track.to_text().as_bytes()), track);
+            assert_eq!(StatsTrack::parse(track.to_text().as_bytes()).to_text(), track.to_text());
         };
         check("count=5,bytes=-1", (5, -1, -1, -1));
         check("count=5,bytes=10=;byteHardLimit=7;countHardLimit=8", (5, 10, 8, 7));

@@ -28,8 +28,7 @@ impl<'a> NodeView<'a> {
     /// Names of the children, sorted. Write them with [`zk_proto::response::write_children`].
     pub fn child_names(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
         let name_at = self.node.path().len() + 1;
-        let children = self.node.children();
-        children.map(|c| c.iter()).unwrap_or_default().map(move |path| &path[name_at..])
+        self.node.children().iter().map(move |path| &path[name_at..])
     }
 }
 
@@ -74,7 +73,8 @@ impl Tree {
     /// Nodes below a path, at any depth.
     pub fn get_all_children_number(&self, path: &str, auth: &[Id]) -> Result<i32, ErrorCode> {
         let view = self.readable(path, perms::READ, auth)?;
-        let count = if view.node.path().is_empty() { self.nodes.len() - 1 } else { self.count_below(view.node) };
+        let count =
+            if view.node.path().is_empty() { self.nodes.len() - 1 } else { self.count_below(view.node) };
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 
@@ -83,7 +83,7 @@ impl Tree {
         let mut open: Vec<&Node> = vec![top];
         while let Some(node) = open.pop() {
             count += node.child_count();
-            open.extend(node.children().into_iter().flatten().filter_map(|path| self.nodes.get(path)));
+            open.extend(node.children().iter().filter_map(|path| self.nodes.get(path)));
         }
         count
     }

@@ -76,15 +76,16 @@ impl Tree {
 
     /// The node after `path` in the order parents, then children by name. `path` itself may be gone.
     fn node_after(&self, path: &str) -> Option<&Node> {
-        let first_child = self.nodes.get(path).and_then(Node::children).and_then(|children| children.first());
+        let first_child = self.nodes.get(path).and_then(|node| node.children().first());
         if let Some(child) = first_child {
             return self.nodes.get(child);
         }
         let mut at = path;
         while let Some((parent, _)) = zk_proto::path::split(at) {
-            let siblings = self.nodes.get(parent).and_then(Node::children);
-            let next = siblings.and_then(|s| s.range::<str, _>((Bound::Excluded(at), Bound::Unbounded)).next());
-            if let Some(next) = next {
+            let behind = (Bound::Excluded(at), Bound::Unbounded);
+            if let Some(parent) = self.nodes.get(parent)
+                && let Some(next) = parent.children().range::<str, _>(behind).next()
+            {
                 return self.nodes.get(next);
             }
             at = parent;

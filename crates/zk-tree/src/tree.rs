@@ -231,15 +231,22 @@ impl Tree {
             assert_eq!(path, &node.path);
             digest = digest.wrapping_add(u64::from(node.digest));
             if self.config.digest_enabled {
-                assert_eq!(node.digest, node_digest(path, node.data.as_deref(), &node.stat), "digest of {path:?}");
+                assert_eq!(
+                    node.digest,
+                    node_digest(path, node.data.as_deref(), &node.stat),
+                    "digest of {path:?}"
+                );
             }
-            for child in node.children().into_iter().flatten() {
+            for child in node.children() {
                 assert!(self.nodes.contains_key(child), "{child} is listed but not there");
                 assert_eq!(zk_proto::path::split(child).map(|(parent, _)| parent), Some(&**path));
                 children_seen += 1;
             }
             if let Owner::Session(id) = Owner::classify(node.stat.ephemeral_owner, &self.config) {
-                assert!(self.ephemerals.get(&id).is_some_and(|paths| paths.contains(path)), "{path} is not listed");
+                assert!(
+                    self.ephemerals.get(&id).is_some_and(|paths| paths.contains(path)),
+                    "{path} is not listed"
+                );
             }
         }
         assert_eq!(children_seen + 1, self.nodes.len(), "a node has no parent");

@@ -139,7 +139,8 @@ impl WatchManager {
             WatcherType::Persistent => self.data.contains(path, watcher, Modes::PERSISTENT),
             WatcherType::PersistentRecursive => self.data.contains(path, watcher, Modes::RECURSIVE),
             WatcherType::Any => {
-                self.child.contains(path, watcher, Modes::ANY) || self.data.contains(path, watcher, Modes::ANY)
+                self.child.contains(path, watcher, Modes::ANY)
+                    || self.data.contains(path, watcher, Modes::ANY)
             }
         };
         if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }

@@ -45,7 +45,9 @@ impl Decider<'_> {
             CreateKind::Create | CreateKind::Create2 => {
                 Txn::Create(CreateTxn { path, data, acl, ephemeral: mode.is_ephemeral(), parent_cversion })
             }
-            CreateKind::Container => Txn::CreateContainer(CreateContainerTxn { path, data, acl, parent_cversion }),
+            CreateKind::Container => {
+                Txn::CreateContainer(CreateContainerTxn { path, data, acl, parent_cversion })
+            }
             CreateKind::Ttl => Txn::CreateTtl(CreateTtlTxn { path, data, acl, parent_cversion, ttl_ms }),
         };
         Ok((kind.op().code(), txn))
