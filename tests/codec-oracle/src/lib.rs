@@ -5,12 +5,16 @@
 //!   lengths, so it is only given bytes that our decoder has accepted;
 //! - [`fuzz_one`]: whatever is accepted must encode, and the encoding must be a fixed point.
 
+mod records;
+
 use bytes::{Bytes, BytesMut};
 use kafka_codegen::schema::{Kind, Message};
 use kafka_proto::frame::RequestHeader;
 use kafka_proto::messages::{ApiKey, RequestBody, ResponseBody};
 use kafka_proto::wire::{Reader, WireError, Writer};
 use kafka_protocol::messages as theirs;
+
+pub use records::{fuzz_records, seeds};
 
 /// The schema the messages were generated from.
 pub const SCHEMA: &str = include_str!("../../../crates/kafka-proto/schema/messages.txt");

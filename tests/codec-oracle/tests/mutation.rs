@@ -3,7 +3,7 @@
 //! `CODEC_ORACLE_MUTATIONS` (default 100 000) is the number of bodies. `fuzz.sh` searches deeper.
 
 use bytes::Bytes;
-use codec_oracle::{Target, fuzz_one, fuzz_prefix, rng, runs, schema};
+use codec_oracle::{Target, fuzz_one, fuzz_prefix, fuzz_records, rng, runs, schema, seeds};
 use kafka_codegen::sample;
 
 fn damage(rng: &mut fastrand::Rng, body: &mut Vec<u8>) {
@@ -65,5 +65,20 @@ fn random_bytes_do_no_harm() {
         let len = rng.usize(..200);
         let body: Vec<u8> = (0..len).map(|_| rng.u8(..)).collect();
         fuzz_one(&body);
+    }
+}
+
+/// Record batches and message sets of every codec, damaged, through everything that reads them.
+#[test]
+fn damaged_records_do_no_harm() {
+    let mut rng = rng();
+    let seeds = seeds();
+    for _ in 0..runs("CODEC_ORACLE_MUTATIONS", 100_000) / 5 {
+        let mut data = seeds[rng.usize(..seeds.len())].clone();
+        if rng.bool() {
+            data.extend(&seeds[rng.usize(..seeds.len())]);
+        }
+        damage(&mut rng, &mut data);
+        fuzz_records(&data);
     }
 }

@@ -3,17 +3,21 @@
 //! The code is plain: one struct, one `read`, one `write`, fields in wire order, a version test
 //! only where the schema needs one. Nothing is generic, so that it compiles quickly.
 
-use std::fmt::Write;
-
-use crate::plan::{Module, Planned, PlannedStruct, field_name};
-use crate::schema::{Field, Kind, Message, Type, Versions};
-
 /// Appends one line; writing to a string cannot fail.
 macro_rules! line {
     ($out:expr, $($arg:tt)*) => {{
         let _ = writeln!($out, $($arg)*);
     }};
 }
+
+mod read;
+
+mod write;
+
+use std::fmt::Write;
+
+use crate::plan::{Module, Planned, PlannedStruct, field_name};
+use crate::schema::{Field, Kind, Message, Type, Versions};
 
 /// The whole file.
 pub fn module(module: &Module<'_>) -> String {
@@ -299,253 +303,8 @@ impl Emitter<'_> {
         }
     }
 
-    fn read_body(&self) -> String {
-        let mut out = String::new();
-        let fields = self.s.fields;
-        if fields.is_empty() {
-            self.read_tags(&mut out);
-            line!(out, "        Ok(Self {{}})");
-            return out;
-        }
-        line!(out, "        let mut m = Self::default();");
-        for field in fields.iter().filter(|f| f.tag.is_none()) {
-            let set = format!("m.{} = {};", field_name(field), self.read_value(field));
-            match when(field.versions, self.s.reach) {
-                When::Always => line!(out, "        {set}"),
-                When::Test(test) => {
-                    line!(out, "        if {test} {{\n            {set}\n        }}");
-                }
-            }
-        }
-        self.read_tags(&mut out);
-        line!(out, "        Ok(m)");
-        out
-    }
-
-    fn read_tags(&self, out: &mut String) {
-        let flex = self.flex();
-        if flex == "false" {
-            return;
-        }
-        let tagged: Vec<_> = self.s.fields.iter().filter(|f| f.tag.is_some()).collect();
-        let mut inner = String::new();
-        if tagged.is_empty() {
-            line!(inner, "r.skip_tags()?;");
-        } else {
-            line!(inner, "for _ in 0..r.uvarint()? {{");
-            line!(inner, "    let tag = r.tag()?;");
-            line!(inner, "    match tag.number {{");
-            for field in tagged {
-                let guard = match when(field.versions, self.s.reach) {
-                    When::Test(test) if test != format!("version >= {}", self.flexible_from()) => {
-                        format!(" if {test}")
-                    }
-                    _ => String::new(),
-                };
-                let number = field.tag.unwrap_or_default();
-                let name = field_name(field);
-                let value = self.read_value(field);
-                line!(inner, "        {number}{guard} => m.{name} = {value},");
-            }
-            line!(inner, "        _ => r.skip_tag(tag),");
-            line!(inner, "    }}\n    r.end_tag(tag)?;\n}}");
-        }
-        push_if(out, flex, &inner);
-    }
-
     fn flexible_from(&self) -> i16 {
         self.message().flexible_from.unwrap_or(Versions::OPEN)
-    }
-
-    fn read_value(&self, field: &Field) -> String {
-        let compact = self.compact(field);
-        let null = self.null_test(field);
-        let nullable = field.nullable.is_some();
-        match &field.ty {
-            Type::String if nullable => format!("r.opt_string({compact}, {null})?"),
-            Type::Bytes if nullable => format!("r.opt_bytes({compact}, {null})?"),
-            Type::Records if self.message().kind == Kind::Response => {
-                format!("r.opt_bytes({compact}, {null})?.into()")
-            }
-            Type::Records => format!("r.opt_bytes({compact}, {null})?"),
-            Type::Struct(name) if nullable => {
-                let name = self.planned.rust_struct(name);
-                format!("if r.present()? {{ Some({name}::read(r, version)?) }} else {{ None }}")
-            }
-            Type::Struct(name) => format!("{}::read(r, version)?", self.planned.rust_struct(name)),
-            Type::Array(item) => {
-                let (min, read) = self.item_reader(item, compact);
-                if nullable {
-                    format!("r.opt_array({compact}, {null}, {min}, {read})?")
-                } else {
-                    format!("r.array({compact}, {min}, {read})?")
-                }
-            }
-            plain => format!("r.{}?", plain_reader(plain, compact)),
-        }
-    }
-
-    /// The least size of an item on the wire, and what reads one.
-    fn item_reader(&self, item: &Type, compact: &str) -> (usize, String) {
-        let at_least = if compact == "false" { 2 } else { 1 };
-        match item {
-            Type::Struct(name) => {
-                let rust_name = self.planned.rust_struct(name);
-                let min = self.planned.min_wire(name);
-                (min, format!("|r| {rust_name}::read(r, version)"))
-            }
-            Type::String => (at_least, format!("|r| r.string({compact})")),
-            Type::Bytes => (at_least, format!("|r| r.bytes({compact})")),
-            Type::Bool | Type::Int8 => (1, format!("Reader::{}", plain_name(item))),
-            Type::Int16 | Type::Uint16 => (2, format!("Reader::{}", plain_name(item))),
-            Type::Int32 => (4, "Reader::i32".into()),
-            Type::Int64 | Type::Float64 => (8, format!("Reader::{}", plain_name(item))),
-            Type::Uuid => (16, "Reader::uuid".into()),
-            Type::Records | Type::Array(_) => unreachable!("the schema has no such arrays"),
-        }
-    }
-
-    fn write_body(&self) -> String {
-        let mut out = String::new();
-        for field in self.s.fields {
-            let test = match when(field.versions, self.s.reach) {
-                When::Always => None,
-                When::Test(test) => Some(test),
-            };
-            let absent = (!field.ignorable && test.is_some()).then(|| self.absent(field));
-            if field.tag.is_some() {
-                if let (Some(test), Some(absent)) = (test, absent) {
-                    push_if(&mut out, &format!("!({test})"), &absent);
-                }
-                continue;
-            }
-            let write = self.write_value(field);
-            match test {
-                None => push_if(&mut out, "true", &write),
-                Some(test) => {
-                    push_if(&mut out, &test, &write);
-                    if let Some(absent) = absent {
-                        out.truncate(out.trim_end().len());
-                        out.push_str(" else {\n");
-                        indent(&mut out, &absent, 12);
-                        out.push_str("        }\n");
-                    }
-                }
-            }
-        }
-        self.write_tags(&mut out);
-        line!(out, "        Ok(())");
-        simplify_tests(&out)
-    }
-
-    fn absent(&self, field: &Field) -> String {
-        let is_default = self.is_default(field);
-        let path = format!("{}.{}", self.s.rust_name, field_name(field));
-        format!("absent({is_default}, \"{path}\", version)?;\n")
-    }
-
-    fn is_default(&self, field: &Field) -> String {
-        let name = format!("self.{}", field_name(field));
-        if field.default_is_null() {
-            return format!("{name}.is_none()");
-        }
-        let nullable = field.nullable.is_some();
-        match &field.ty {
-            Type::String if nullable => format!("{name}.as_deref() == Some(\"\")"),
-            Type::Bytes | Type::Array(_) if nullable => {
-                format!("{name}.as_ref().is_some_and(|v| v.is_empty())")
-            }
-            Type::String | Type::Bytes | Type::Array(_) => format!("{name}.is_empty()"),
-            Type::Bool if field.default.as_deref() == Some("true") => name,
-            Type::Bool => format!("!{name}"),
-            Type::Uuid => format!("{name}.is_zero()"),
-            _ => format!("{name} == {}", self.default_value(field)),
-        }
-    }
-
-    fn write_tags(&self, out: &mut String) {
-        let flex = self.flex();
-        if flex == "false" {
-            return;
-        }
-        let mut tagged: Vec<_> = self.s.fields.iter().filter(|f| f.tag.is_some()).collect();
-        tagged.sort_by_key(|f| f.tag);
-        if tagged.is_empty() {
-            push_if(out, flex, "w.no_tags();\n");
-            return;
-        }
-        let mut inner = String::from("let tags = w.begin_tags();\n");
-        for field in tagged {
-            let guard = match when(field.versions, self.s.reach) {
-                When::Test(test) if test != format!("version >= {}", self.flexible_from()) => {
-                    format!("{test} && ")
-                }
-                _ => String::new(),
-            };
-            let number = field.tag.unwrap_or_default();
-            line!(inner, "if {guard}!({}) {{", self.is_default(field));
-            line!(inner, "    let mark = w.begin_tag(&tags, {number});");
-            indent(&mut inner, &self.write_value(field), 4);
-            line!(inner, "    w.end_tag(mark)?;\n}}");
-        }
-        push_if(out, flex, &inner);
-    }
-
-    fn write_value(&self, field: &Field) -> String {
-        let name = format!("self.{}", field_name(field));
-        let compact = self.compact(field);
-        let null = self.null_test(field);
-        let nullable = field.nullable.is_some();
-        match &field.ty {
-            Type::String if nullable => {
-                format!("w.opt_string({name}.as_deref(), {compact}, {null})?;\n")
-            }
-            Type::String => format!("w.string(&{name}, {compact})?;\n"),
-            Type::Bytes if nullable => {
-                format!("w.opt_bytes({name}.as_deref(), {compact}, {null})?;\n")
-            }
-            Type::Bytes => format!("w.bytes(&{name}, {compact})?;\n"),
-            Type::Records if self.message().kind == Kind::Response => {
-                format!("w.records(&{name}, {compact}, {null})?;\n")
-            }
-            Type::Records => format!("w.opt_record_bytes({name}.as_ref(), {compact}, {null})?;\n"),
-            Type::Struct(_) if nullable => format!(
-                "w.present({name}.is_some());\n\
-                 if let Some(inner) = &{name} {{\n    inner.write(w, version)?;\n}}\n"
-            ),
-            Type::Struct(_) => format!("{name}.write(w, version)?;\n"),
-            Type::Array(item) => {
-                let item = item_writer(item, compact);
-                if nullable {
-                    format!(
-                        "w.opt_array_len({name}.as_ref().map(Vec::len), {compact}, {null})?;\n\
-                         for item in {name}.iter().flatten() {{\n    {item}\n}}\n"
-                    )
-                } else {
-                    format!(
-                        "w.array_len({name}.len(), {compact})?;\n\
-                         for item in &{name} {{\n    {item}\n}}\n"
-                    )
-                }
-            }
-            plain => format!("w.{}({name});\n", plain_name(plain)),
-        }
-    }
-}
-
-fn item_writer(item: &Type, compact: &str) -> String {
-    match item {
-        Type::Struct(_) => "item.write(w, version)?;".into(),
-        Type::String => format!("w.string(item, {compact})?;"),
-        Type::Bytes => format!("w.bytes(item, {compact})?;"),
-        plain => format!("w.{}(*item);", plain_name(plain)),
-    }
-}
-
-fn plain_reader(ty: &Type, compact: &str) -> String {
-    match ty {
-        Type::String | Type::Bytes => format!("{}({compact})", plain_name(ty)),
-        _ => format!("{}()", plain_name(ty)),
     }
 }
 
@@ -608,36 +367,4 @@ fn indent(out: &mut String, text: &str, by: usize) {
     for text in text.lines() {
         line!(out, "{:by$}{text}", "");
     }
-}
-
-/// Turns the negations above into the form a person would write.
-fn simplify_tests(code: &str) -> String {
-    let mut out = String::new();
-    for text in code.lines() {
-        line!(out, "{}", simplify(text));
-    }
-    out
-}
-
-fn simplify(text: &str) -> String {
-    let Some((before, rest)) = text.split_once("!(") else {
-        return text.into();
-    };
-    let Some(inner) = rest.strip_suffix(") {") else {
-        return text.into();
-    };
-    let flipped = if let Some(name) = inner.strip_suffix(".is_none()") {
-        format!("{name}.is_some()")
-    } else if let Some(name) = inner.strip_prefix('!') {
-        name.into()
-    } else if let Some((left, right)) = inner.split_once(" == ") {
-        format!("{left} != {right}")
-    } else if let Some((left, right)) = inner.split_once(" >= ") {
-        format!("{left} < {right}")
-    } else if let Some((left, right)) = inner.split_once(" <= ") {
-        format!("{left} > {right}")
-    } else {
-        format!("!{inner}")
-    };
-    format!("{before}{flipped} {{")
 }
