@@ -1,3 +1,23 @@
-//! The broker's shell: listeners, connections, one file per API.
+//! The broker's shell: listeners, connections, one file per API, maintenance, and the glue to ZooKeeper.
+//!
+//! Reading order: `config` (what is asked for), `startup` (how it comes up and goes down), `broker` (the shared state),
+//! `net` (sockets) → `api` (requests) → `kafka-replica` (partitions); beside them `image` (what is known of the cluster),
+//! `controller` and `topics` (who changes it), `maintenance`.
+//!
+//! What decides is not here but in the cores: `kafka-controller`, `kafka-replica`, `kafka-coordinator`. To add an API see `api`.
 
+pub mod api;
+mod authorized;
+pub mod broker;
+pub mod clock;
 pub mod config;
+pub mod context;
+mod fetch_session;
+mod groups;
+pub mod image;
+mod net;
+mod partitions;
+mod producer_ids;
+mod registration;
+mod tasks;
+pub mod topics;

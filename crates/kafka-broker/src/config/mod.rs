@@ -5,17 +5,16 @@
 
 pub mod keys;
 pub mod listeners;
-pub mod topic;
 pub mod values;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use kafka_log::LogConfig;
 use properties::Properties;
 
 use keys::Status;
 pub use listeners::{Listener, ListenerTexts, Listeners, SecurityProtocol};
-pub use topic::{Overrides, TopicCompression, TopicConfig, TopicDefaults};
 use values::Value;
 pub use values::ConfigError;
 
@@ -107,7 +106,7 @@ pub struct GroupConfig {
 }
 
 /// A broker's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `None`: taken from `meta.properties`, else generated through `/brokers/seqid`.
     pub broker_id: Option<i32>,
@@ -120,7 +119,8 @@ pub struct Config {
     pub network: NetworkConfig,
     pub logs: LogManagerConfig,
     pub groups: GroupConfig,
-    pub topic_defaults: TopicDefaults,
+    /// What topics get that do not say otherwise.
+    pub topic_defaults: LogConfig,
     pub num_partitions: i32,
     pub default_replication_factor: i16,
     pub auto_create_topics: bool,
@@ -235,8 +235,7 @@ impl Settings {
     }
 
     fn into_config(self) -> Result<Config, ConfigError> {
-        let topic_defaults = TopicDefaults::from_settings(&self);
-        topic_defaults.resolve(&Overrides::new())?;
+        let topic_defaults = LogConfig::from_broker(|key| self.text(key)).map_err(|error| ConfigError::Rule(error.to_string()))?;
         let reserved_broker_id_max = self.int32("reserved.broker.max.id")?;
         let broker_id_generation = self.flag("broker.id.generation.enable")?;
         Ok(Config {

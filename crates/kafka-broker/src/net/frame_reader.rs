@@ -1,0 +1,163 @@
+//! Cuts a socket's byte stream into frames (`length i32 · payload`) in one reused buffer.
+//!
+//! Two invariants. A frame's payload is a slice of the connection's buffer: no copy, and no fresh pages once the
+//! buffer has its size. And a length alone allocates nothing: the buffer grows as bytes arrive, so ten thousand
+//! connections that announce 100 MB each cost ten thousand small buffers.
+
+use std::io;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use thiserror::Error;
+use tokio::io::AsyncReadExt;
+
+/// Read-ahead while the next frame's length is unknown: enough for a handful of small requests a system call.
+const READ_AHEAD_BYTES: usize = 16 * 1024;
+/// First growth step towards a large frame; doubled as the bytes arrive.
+const GROWTH_BYTES_MIN: usize = 64 * 1024;
+/// Largest buffer a quiet connection keeps.
+const KEEP_BYTES_MAX: usize = 256 * 1024;
+
+/// Why a stream of frames ends early.
+#[derive(Debug, Error)]
+pub enum FrameError {
+    /// Kafka's words: people search for them.
+    #[error("Invalid receive (size = {size} larger than {limit})")]
+    TooLarge { size: i64, limit: usize, start: [u8; 8] },
+    #[error("Invalid receive (size = {size})")]
+    Negative { size: i64, start: [u8; 8] },
+    #[error("connection closed {missing} bytes before the end of a frame of {size}")]
+    Truncated { size: usize, missing: usize },
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// The reading side of one connection.
+#[derive(Debug)]
+pub struct FrameReader {
+    buffer: BytesMut,
+    limit: usize,
+}
+
+impl FrameReader {
+    /// `limit` is the largest payload accepted (`socket.request.max.bytes`).
+    pub fn new(limit: usize) -> Self {
+        Self { buffer: BytesMut::new(), limit }
+    }
+
+    /// The next payload, or `None` at a clean end of the stream. Cancel safe: what has been read stays in the buffer.
+    ///
+    /// The previous payload should have been dropped by then; while a part of it lives, a new buffer is taken.
+    pub async fn next<S: AsyncReadExt + Unpin>(&mut self, stream: &mut S) -> Result<Option<Bytes>, FrameError> {
+        while self.buffer.len() < 4 {
+            self.buffer.reserve(READ_AHEAD_BYTES);
+            if stream.read_buf(&mut self.buffer).await? == 0 {
+                return match self.buffer.len() {
+                    0 => Ok(None),
+                    n => Err(FrameError::Truncated { size: 4, missing: 4 - n }),
+                };
+            }
+        }
+        let size = self.frame_size()?;
+        while self.buffer.len() < 4 + size {
+            let missing = 4 + size - self.buffer.len();
+            let room = missing.min(self.buffer.len().max(GROWTH_BYTES_MIN));
+            self.buffer.reserve(room);
+            // Never beyond this frame: a large payload must not have to be moved to make room for the next one.
+            if stream.read_buf(&mut (&mut self.buffer).limit(missing)).await? == 0 {
+                return Err(FrameError::Truncated { size, missing });
+            }
+        }
+        self.buffer.advance(4);
+        Ok(Some(self.buffer.split_to(size).freeze()))
+    }
+
+    /// Whether the next frame, or the start of it, is in the buffer already.
+    pub fn has_buffered(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Gives a large empty buffer back; called when the connection has been quiet for a while.
+    pub fn shrink(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > KEEP_BYTES_MAX {
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    fn frame_size(&self) -> Result<usize, FrameError> {
+        let size = i32::from_be_bytes([self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]]);
+        let mut start = [0; 8];
+        let known = self.buffer.len().min(8);
+        start[..known].copy_from_slice(&self.buffer[..known]);
+        match usize::try_from(size) {
+            Ok(size) if size <= self.limit => Ok(size),
+            Ok(_) => Err(FrameError::TooLarge { size: i64::from(size), limit: self.limit, start }),
+            Err(_) => Err(FrameError::Negative { size: i64::from(size), start }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(payload: &[u8]) -> Vec<u8> {
+        let mut out = i32::try_from(payload.len()).expect("small").to_be_bytes().to_vec();
+        out.extend_from_slice(payload);
+        out
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().expect("runtime").block_on(future)
+    }
+
+    #[test]
+    fn frames_come_out_whole_and_in_order_however_they_arrive() {
+        let big: Vec<u8> = (0..300_000u32).map(|n| n as u8).collect();
+        let stream = [framed(b"one"), framed(b""), framed(&big), framed(b"two")].concat();
+        run(async {
+            let mut reader = FrameReader::new(1 << 20);
+            let mut chunks = stream.as_slice();
+            for expect in [b"one".as_slice(), b"", &big, b"two"] {
+                let frame = reader.next(&mut chunks).await.expect("frame").expect("more");
+                assert_eq!(frame, expect);
+            }
+            assert!(reader.next(&mut chunks).await.expect("end").is_none());
+        });
+    }
+
+    #[test]
+    fn a_frame_reuses_the_buffer_of_the_one_before() {
+        let stream = [framed(&[1; 100_000]), framed(&[2; 100_000]), framed(&[3; 100_000])].concat();
+        run(async {
+            let mut reader = FrameReader::new(1 << 20);
+            let mut chunks = stream.as_slice();
+            drop(reader.next(&mut chunks).await.expect("first"));
+            let at = reader.next(&mut chunks).await.expect("second").expect("more").as_ptr();
+            let again = reader.next(&mut chunks).await.expect("third").expect("more").as_ptr();
+            assert_eq!(at as usize >> 20, again as usize >> 20, "the same allocation");
+        });
+    }
+
+    #[test]
+    fn a_lying_length_allocates_little() {
+        run(async {
+            let mut reader = FrameReader::new(100 << 20);
+            let lying = [(90 << 20i32).to_be_bytes().to_vec(), vec![0; 10]].concat();
+            let error = reader.next(&mut lying.as_slice()).await.expect_err("truncated");
+            assert!(matches!(error, FrameError::Truncated { .. }), "{error}");
+            assert!(reader.buffer.capacity() < 1 << 20);
+        });
+    }
+
+    #[test]
+    fn lengths_outside_the_limit_are_refused_with_kafkas_words() {
+        run(async {
+            let error = FrameReader::new(100).next(&mut b"GET / HTTP/1.1".as_slice()).await.expect_err("http");
+            assert_eq!(error.to_string(), "Invalid receive (size = 1195725856 larger than 100)");
+            let error = FrameReader::new(100).next(&mut [0xff; 8].as_slice()).await.expect_err("negative");
+            assert_eq!(error.to_string(), "Invalid receive (size = -1)");
+            let error = FrameReader::new(100).next(&mut [0, 0, 0, 101].as_slice()).await.expect_err("one over");
+            assert!(matches!(error, FrameError::TooLarge { size: 101, .. }));
+        });
+    }
+}

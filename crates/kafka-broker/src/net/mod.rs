@@ -1,0 +1,14 @@
+//! Sockets: accepting, limits, frames in, frames out. Nothing here knows what a request means.
+//!
+//! Reading order: `listener` (accepts, enforces the limits), `connection` (one task per client, one request in
+//! flight), `frame_reader`, `send`, `sniff` (what a stranger on the port most likely is).
+
+pub mod connection;
+mod frame_reader;
+pub mod limits;
+pub mod listener;
+mod send;
+mod sniff;
+
+pub use frame_reader::{FrameError, FrameReader};
+pub use send::send;
