@@ -88,6 +88,47 @@ fn replaying_a_whole_log_twice_changes_nothing() {
 }
 
 #[test]
+fn a_node_deleted_and_made_again_before_the_snapshot_reached_it() {
+    let mut server = Server::new();
+    server.create("/p", 0).expect("new");
+    let head = server.tree.snapshot_head();
+    server.delete("/p", -1).expect("no children");
+    server.create("/p", 0).expect("new again");
+    server.create("/p/child", 0).expect("new");
+    let mut nodes = Vec::new();
+    let mut cursor = SnapshotCursor::default();
+    server.tree.snapshot_chunk(&mut cursor, usize::MAX, &mut |path, data, acl, stat| {
+        nodes.push((path.to_owned(), data.cloned(), acl, *stat));
+    });
+    let mut tree = rebuild(&Parts { head, nodes });
+    for decision in &server.log[1..] {
+        tree.apply(&decision.header, &decision.txn, &mut Vec::new());
+        tree.check();
+    }
+    assert_eq!(image(&tree), image(&server.tree));
+}
+
+#[test]
+fn a_parents_counters_never_go_back() {
+    let mut server = Server::new();
+    server.create("/p", 0).expect("new");
+    for path in ["/p/a", "/p/b", "/p/c"] {
+        server.create(path, 0).expect("new");
+    }
+    server.delete("/p/c", -1).expect("there");
+    let counters =
+        |tree: &Tree| tree.node("/p").map(|p| (p.stat_persisted().cversion, p.stat_persisted().pzxid));
+    assert_eq!(counters(&server.tree), Some((3, 5)));
+    // The snapshot is newer than these two of its log.
+    for decision in [&server.log[1], &server.log[4]] {
+        let mut older = decision.clone();
+        older.header.zxid = 2;
+        server.tree.apply(&older.header, &older.txn, &mut Vec::new());
+        assert_eq!(counters(&server.tree), Some((3, 5)));
+    }
+}
+
+#[test]
 fn a_snapshot_lists_parents_before_children_in_order_of_names() {
     let mut server = Server::new();
     for path in ["/b", "/a", "/a/c", "/a/b", "/a/b/z", "/a-"] {

@@ -8,10 +8,12 @@ use zk_proto::{Acl, CreateKind, CreateRequest, ErrorCode, Id, Request, Stat, Sta
 
 use crate::*;
 
+type NodeImage = (String, Option<Bytes>, Option<Vec<Acl>>, StatPersisted);
+
 /// A snapshot-like view of a tree that two trees can be compared by.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Image {
-    pub nodes: Vec<(String, Option<Bytes>, Option<Vec<Acl>>, StatPersisted)>,
+    pub nodes: Vec<NodeImage>,
     pub sessions: Vec<(i64, i32)>,
     pub ephemerals: Vec<(i64, Vec<Arc<str>>)>,
     pub last_zxid: i64,
