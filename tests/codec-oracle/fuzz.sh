@@ -14,5 +14,6 @@ RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions=on -Coverflow-checks=on" \
     cargo build --manifest-path "$here/Cargo.toml" --features fuzz --bin "$target" \
     --profile perf --target "$host" --target-dir "$here/../../target/fuzz"
+export FUZZ_CORPUS="$corpus"
 exec "$here/../../target/fuzz/$host/perf/$target" "$corpus" \
     -max_total_time="$seconds" -max_len=4096 -rss_limit_mb=1024 -timeout=5 -print_final_stats=1
