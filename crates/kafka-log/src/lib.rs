@@ -8,6 +8,7 @@
 //! clients may see (`kafka-replica`), what records mean (`kafka-proto`).
 
 mod checkpoint;
+mod cleaner;
 pub mod config;
 mod dir_files;
 mod disk;
@@ -26,6 +27,7 @@ mod testing;
 mod txn_index;
 
 pub use checkpoint::OffsetCheckpoint;
+pub use cleaner::{Cleaned, CleanerOptions, clean_log};
 pub use config::{ConfigError, LogConfig};
 pub use dir_files::{CleanShutdown, DirLock, MetaProperties};
 pub use epochs::{EpochEndOffset, EpochEntry, UNDEFINED_EPOCH, UNDEFINED_EPOCH_OFFSET};

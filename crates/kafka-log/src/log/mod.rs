@@ -8,6 +8,7 @@
 //! ascending and the last one is active; what lies below the recovery point is on disk.
 
 mod append;
+mod compaction;
 mod flush;
 mod open;
 mod producers;

@@ -3,6 +3,8 @@
 //! Whole segments only, never past the high watermark. Files are renamed to `.deleted` at once and removed after
 //! `file.delete.delay.ms`, so that readers holding them can finish.
 
+use std::path::PathBuf;
+
 use tracing::{debug, info};
 
 use super::{DeletedFiles, Log};
@@ -118,9 +120,13 @@ impl Log {
     pub(super) fn mark_segment_deleted(&mut self, segment: &Segment, now_ms: i64) -> Result<()> {
         let mut paths = segment.mark_deleted(&self.place)?;
         paths.extend(self.producers.mark_deleted(segment.base_offset)?);
+        self.remember_deleted(paths, now_ms);
+        Ok(())
+    }
+
+    pub(super) fn remember_deleted(&mut self, paths: Vec<PathBuf>, now_ms: i64) {
         let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
         self.deleted.push_back(DeletedFiles { due_ms, paths });
-        Ok(())
     }
 
     /// Whether files wait to be removed.
