@@ -55,7 +55,12 @@ impl Names {
             Response::Data { data, stat } => format!("{data:?} {}", self.stat(stat)),
             Response::Children { children } => sorted(children),
             Response::ChildrenStat { children, stat } => format!("{} {}", sorted(children), self.stat(stat)),
-            Response::Acl { acl, stat } => format!("{acl:?} {}", self.stat(stat)),
+            Response::Acl { acl, stat } => {
+                // `auth` becomes the caller's identities, which Apache keeps in hash order.
+                let mut acl = acl.clone();
+                acl.sort();
+                format!("{acl:?} {}", self.stat(stat))
+            }
             Response::Multi(results) => {
                 results.iter().map(|result| self.multi_result(result)).collect::<Vec<_>>().join("; ")
             }
