@@ -66,7 +66,8 @@ pub struct JoinReply {
 }
 
 impl JoinReply {
-    pub(crate) fn refused(member_id: impl Into<String>, error: ErrorCode) -> Self {
+    /// A join answered with nothing but an error.
+    pub fn refused(member_id: impl Into<String>, error: ErrorCode) -> Self {
         JoinReply {
             error: Some(error),
             member_id: member_id.into(),
@@ -99,7 +100,8 @@ pub struct SyncReply {
 }
 
 impl SyncReply {
-    pub(crate) fn refused(error: ErrorCode) -> Self {
+    /// A sync answered with nothing but an error.
+    pub fn refused(error: ErrorCode) -> Self {
         SyncReply { error: Some(error), protocol_type: None, protocol_name: None, assignment: Bytes::new() }
     }
 }

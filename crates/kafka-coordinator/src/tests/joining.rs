@@ -264,3 +264,37 @@ fn a_refused_join_leaves_no_group_behind() {
     assert_eq!(world.joined(token).error, Some(ErrorCode::InconsistentGroupProtocol));
     assert_eq!(world.shard.list().count(), 0);
 }
+
+/// A sync for a generation that is over gets no assignment of the current one.
+#[test]
+fn a_sync_of_an_old_generation_is_refused() {
+    let mut world = World::new();
+    let old = world.stable_single();
+    let newcomer = world.join_as("");
+    let again = world.join_as(&old.member_id);
+    let (leader, follower) = (world.joined(again), world.joined(newcomer));
+    world.sync(&leader, &[(&leader.member_id, "one"), (&follower.member_id, "two")]);
+    let sync = world.sync(&old, &[]);
+    assert_eq!(world.synced(sync).error, Some(ErrorCode::IllegalGeneration));
+}
+
+/// An assignment whose acknowledgement comes when the group has moved on is an old story.
+#[test]
+fn an_assignment_that_is_stored_too_late_is_not_handed_out() {
+    let mut world = World::new();
+    let token = world.join_as("");
+    let first = world.joined(token);
+    world.acknowledges = false;
+    let late = world.sync(&first, &[(&first.member_id, "old")]);
+    let newcomer = world.join_as("");
+    assert_eq!(world.synced(late).error, Some(ErrorCode::RebalanceInProgress));
+    let again = world.join_as(&first.member_id);
+    let follower = world.sync(&world.joined(newcomer), &[]);
+    assert!(world.acknowledge_next(None));
+    assert!(!world.is_answered(follower));
+    assert_eq!(world.shard.describe("g").state, GroupState::CompletingRebalance);
+    let leader = world.joined(again);
+    world.sync(&leader, &[(&leader.member_id, "new")]);
+    world.acknowledge_next(None);
+    assert_eq!(world.synced(follower).error, None);
+}
