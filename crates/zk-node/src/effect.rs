@@ -38,6 +38,11 @@ impl Effects {
         self.list.is_empty()
     }
 
+    /// Bytes to send so far, of all connections.
+    pub fn sent_bytes(&self) -> usize {
+        self.out.len()
+    }
+
     /// The effects in order; [`Effects::bytes`] stays valid beside them.
     pub fn take(&mut self) -> (Vec<Effect>, SentBytes) {
         (std::mem::take(&mut self.list), SentBytes(std::mem::take(&mut self.out).into_vec()))

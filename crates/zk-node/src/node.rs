@@ -139,9 +139,10 @@ impl Node {
         while self.proposals.front().is_some_and(|p| p.header.zxid <= durable.zxid) {
             if let Some(proposal) = self.proposals.pop_front() {
                 self.commit(now, proposal, fx);
+                // At once: a write behind the sync may be next.
+                self.release_syncs(now, fx);
             }
         }
-        self.release_syncs(now, fx);
     }
 
     pub fn tree(&self) -> &Tree {

@@ -15,10 +15,22 @@ pub enum StartError {
     Listen { address: SocketAddr, source: io::Error },
     #[error("clientPortAddress={host} cannot be resolved: {source}. Use an address of this machine")]
     Resolve { host: String, source: io::Error },
+    #[error("{0}. Check that this user may write to dataDir and dataLogDir, and that there is room")]
+    Directory(StoreError),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     #[error("cannot start a thread: {0}. The limit on threads or memory of this user may be reached")]
     Thread(io::Error),
+}
+
+impl From<StoreError> for StartError {
+    /// What the store says of its files says what to do; a bare system error does not.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Io { .. } => Self::Directory(error),
+            _ => Self::Store(error),
+        }
+    }
 }
 
 /// A running server stopped by itself.

@@ -28,6 +28,9 @@ use crate::server::Server;
 /// Unsent bytes above which a client's requests are not read.
 const UNSENT_PAUSE: usize = 1 << 20;
 
+/// Replies collected before they are handed to their sockets.
+const REPLIES_FLUSH: usize = 256 * 1024;
+
 /// Unsent bytes above which nothing more is added. A single reply may be larger.
 const UNSENT_MAX: usize = 16 << 20;
 
@@ -46,6 +49,8 @@ pub(crate) struct Link {
     /// Wakes the connection's task.
     waker: RefCell<Option<Waker>>,
     state: Cell<State>,
+    /// Waits for room in the node, see [`Server::pause`].
+    pub(crate) is_paused: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -72,6 +77,7 @@ impl Link {
             unsent: RefCell::default(),
             waker: RefCell::default(),
             state: Cell::new(State::Open),
+            is_paused: Cell::new(false),
         }
     }
 
@@ -249,7 +255,7 @@ impl Session {
         let mut rest = bytes;
         let mut fx = Effects::new();
         while let Piece::Frame(len) = self.intake.head(rest) {
-            if !self.server.takes_frames(self.link.id) {
+            if !self.has_room(&mut fx) {
                 break;
             }
             self.server.frame(self.link.id, &rest[4..4 + len], &mut fx);
@@ -267,7 +273,7 @@ impl Session {
     fn handle_held(&mut self) -> bool {
         let mut fx = Effects::new();
         let mut did = false;
-        while self.link.state.get() == State::Open && self.server.takes_frames(self.link.id) {
+        while self.has_room(&mut fx) {
             match self.intake.head(self.intake.rest()) {
                 Piece::Incomplete => break,
                 Piece::Frame(len) => {
@@ -281,6 +287,16 @@ impl Session {
         }
         self.server.carry_out(&mut fx);
         did
+    }
+
+    /// Whether the next frame may be handled: one read can hold thousands of requests for large answers.
+    fn has_room(&self, fx: &mut Effects) -> bool {
+        if fx.sent_bytes() > REPLIES_FLUSH {
+            self.server.carry_out(fx);
+        }
+        self.link.state.get() == State::Open
+            && self.link.unsent() <= UNSENT_PAUSE
+            && self.server.takes_frames(self.link.id)
     }
 
     /// Bytes left unread would make the kernel reset the connection and the client lose our last answer.

@@ -116,7 +116,9 @@ impl Server {
 
     /// Remembers to wake a connection when there is room for its requests again.
     pub(crate) fn pause(&self, link: Rc<Link>) {
-        self.paused.borrow_mut().push(link);
+        if !link.is_paused.replace(true) {
+            self.paused.borrow_mut().push(link);
+        }
     }
 
     /// Does what the node wants done, in order.
@@ -171,6 +173,7 @@ impl Server {
     pub(crate) fn durable(self: &Rc<Self>, durable: zk_node::Durable) {
         self.step(Input::Durable(durable));
         for link in std::mem::take(&mut *self.paused.borrow_mut()) {
+            link.is_paused.set(false);
             link.wake();
         }
     }

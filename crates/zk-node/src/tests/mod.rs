@@ -1,0 +1,7 @@
+//! Scenarios without sockets: a node, a pretended log, clients that speak bytes.
+
+mod harness;
+mod order;
+mod random;
+mod requests;
+mod sessions;
