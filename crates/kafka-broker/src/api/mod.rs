@@ -11,14 +11,25 @@
 //! Handlers are cancelled when their connection ends; anything that must finish runs in its own task.
 
 mod api_versions;
+mod delete_groups;
 mod delete_records;
 mod describe_cluster;
+mod describe_groups;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 
 use std::sync::Arc;
 
@@ -111,10 +122,21 @@ serve_apis! {
     Fetch 0..=17 => fetch::FetchRequest;
     ListOffsets 0..=9 => list_offsets::ListOffsetsRequest;
     Metadata 0..=12 => metadata::MetadataRequest;
+    OffsetCommit 0..=9 => offset_commit::OffsetCommitRequest;
+    OffsetFetch 0..=9 => offset_fetch::OffsetFetchRequest;
+    FindCoordinator 0..=6 => find_coordinator::FindCoordinatorRequest;
+    JoinGroup 0..=9 => join_group::JoinGroupRequest;
+    Heartbeat 0..=4 => heartbeat::HeartbeatRequest;
+    LeaveGroup 0..=5 => leave_group::LeaveGroupRequest;
+    SyncGroup 0..=5 => sync_group::SyncGroupRequest;
+    DescribeGroups 0..=5 => describe_groups::DescribeGroupsRequest;
+    ListGroups 0..=5 => list_groups::ListGroupsRequest;
     ApiVersions 0..=4 => api_versions::ApiVersionsRequest;
     DeleteRecords 0..=2 => delete_records::DeleteRecordsRequest;
     InitProducerId 0..=5 => init_producer_id::InitProducerIdRequest;
     OffsetForLeaderEpoch 0..=4 => offset_for_leader_epoch::OffsetForLeaderEpochRequest;
+    DeleteGroups 0..=2 => delete_groups::DeleteGroupsRequest;
+    OffsetDelete 0..=0 => offset_delete::OffsetDeleteRequest;
     DescribeCluster 0..=1 => describe_cluster::DescribeClusterRequest;
 }
 

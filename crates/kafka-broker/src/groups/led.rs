@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use kafka_coordinator::{AppendError, AppendId, Effect, Now, Record, Reply, Shard, ShardStatus, Token};
+use kafka_coordinator::{AppendError, AppendId, Effect, Loader, Now, Record, Reply, Shard, ShardStatus, Token};
 use kafka_proto::ErrorCode;
 use kafka_proto::records::validate::Origin;
 use kafka_proto::records::{BatchBuilder, BatchOptions};
@@ -79,8 +79,8 @@ impl Led {
     pub fn start(self: Arc<Self>, loads: Arc<Semaphore>) {
         let snapshot = self.partition.snapshot();
         if snapshot.log_start_offset == snapshot.log_end_offset {
-            self.activate(kafka_coordinator::Loader::new(self.index()));
-            return;
+            let nothing = Loader::new(self.index());
+            return self.activate(nothing);
         }
         tokio::spawn(async move {
             while self.status() == ShardStatus::Loading {
@@ -111,7 +111,7 @@ impl Led {
         );
     }
 
-    fn activate(self: Arc<Self>, loader: kafka_coordinator::Loader) {
+    fn activate(self: Arc<Self>, loader: Loader) {
         let mut state = self.state.lock();
         if !matches!(*state, State::Loading) {
             return;

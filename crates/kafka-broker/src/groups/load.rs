@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 use bytes::Bytes;
 use kafka_coordinator::{BatchInfo, Loader};
 use kafka_log::LogError;
-use kafka_proto::records::{Batch, BatchIter, ControlRecord, RecordReader, RecordsError};
+use kafka_proto::records::record::ControlRecord;
+use kafka_proto::records::{Batch, BatchIter, RecordReader, RecordsError};
 use kafka_replica::Partition;
 use thiserror::Error;
 use tracing::error;
@@ -34,7 +35,10 @@ pub(super) fn load(partition: &Partition, buffer_bytes: usize) -> Result<Loader,
     let mut offset = partition.snapshot().log_start_offset;
     loop {
         let max_bytes = u32::try_from(buffer_bytes).unwrap_or(u32::MAX);
-        let read = partition.with_log(|log| log.read(offset, max_bytes, true, log.log_end_offset()))?;
+        let read = {
+            let log = partition.log().lock();
+            log.read(offset, max_bytes, true, log.log_end_offset())?
+        };
         let Some(region) = read.records else { return Ok(loader) };
         buffer.resize(region.len, 0);
         region.file.read_exact_at(&mut buffer, region.offset)?;

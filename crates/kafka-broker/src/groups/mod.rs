@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::image::Map;
 
 use led::Led;
-pub use topic::find_or_create;
+use topic::Creation;
 pub use zookeeper::{fetch_legacy_offset, store_legacy_offset};
 
 /// The topic that holds groups and offsets.
@@ -56,6 +56,7 @@ pub struct Groups {
     topic_partitions: i32,
     led: RwLock<Map<i32, Arc<Led>>>,
     loads: Arc<Semaphore>,
+    creation: Creation,
 }
 
 impl Groups {
@@ -82,6 +83,7 @@ impl Groups {
             topic_partitions: groups.offsets_topic_partitions,
             led: RwLock::default(),
             loads: Arc::new(Semaphore::new(LOADS_AT_A_TIME)),
+            creation: Creation::default(),
         }
     }
 
@@ -93,23 +95,29 @@ impl Groups {
         partition_for(group_id, existing.unwrap_or(self.topic_partitions).max(1))
     }
 
+    /// Whether `__consumer_offsets` exists, after creating it if need be.
+    pub async fn ensure_topic(&self, broker: &Arc<Broker>) -> bool {
+        self.creation.ensure(broker).await
+    }
+
     /// This broker leads a partition of `__consumer_offsets` now: its groups are loaded in the
-    /// background. Calling it again for a partition that is led changes nothing.
-    pub fn become_leader(&self, broker: &Arc<Broker>, partition: &Arc<Partition>) {
+    /// background. A new epoch of a partition that is led already changes nothing. Does not block.
+    pub fn on_leader(&self, broker: &Arc<Broker>, partition: &Arc<Partition>, leader_epoch: i32) {
         let index = partition.index();
         let mut led = self.led.write();
         if led.contains_key(&index) {
             return;
         }
+        tracing::info!("{}: coordinating its groups from leader epoch {leader_epoch} on", partition.name());
         let fresh = Led::new(broker, partition.clone(), self.settings.clone());
         led.insert(index, fresh.clone());
         drop(led);
         fresh.start(self.loads.clone());
     }
 
-    /// This broker does not lead the partition any more: its clients are sent to look for the new one.
-    pub fn resign(&self, index: i32) {
-        let led = self.led.write().remove(&index);
+    /// This broker does not lead the partition any more: its clients are sent to look for the new one. Does not block.
+    pub fn on_resigned(&self, _broker: &Arc<Broker>, partition: &Arc<Partition>) {
+        let led = self.led.write().remove(&partition.index());
         if let Some(led) = led {
             led.close();
         }
