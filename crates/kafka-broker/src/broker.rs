@@ -55,7 +55,7 @@ impl Broker {
             partitions: Partitions::default(),
             connections: Arc::new(Connections::new(&config.network)),
             fetch_sessions: FetchSessions::new(config.fetch_sessions_max),
-            groups: Groups::default(),
+            groups: Groups::new(&config),
             producer_ids: ProducerIds::default(),
             tasks: Tasks::default(),
             image: ArcSwap::from_pointee(MetadataImage::default()),

@@ -12,12 +12,18 @@ pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod context;
+mod controller;
 mod fetch_session;
 mod groups;
 pub mod image;
+mod maintenance;
 mod net;
 mod partitions;
 mod producer_ids;
 mod registration;
+mod startup;
 mod tasks;
 pub mod topics;
+
+pub use config::Config;
+pub use startup::{Handle, StartError, start};

@@ -30,9 +30,15 @@ impl Partitions {
         list[index] = Some(partition);
     }
 
-    /// Takes a topic's replicas out.
-    pub fn remove_topic(&self, topic: &str) -> Vec<Arc<Partition>> {
-        self.topics.write().remove(topic).into_iter().flatten().flatten().collect()
+    /// Takes a replica out; the topic goes with its last one.
+    pub fn remove(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
+        let mut topics = self.topics.write();
+        let list = topics.get_mut(topic)?;
+        let removed = list.get_mut(usize::try_from(index).ok()?)?.take();
+        if list.iter().all(Option::is_none) {
+            topics.remove(topic);
+        }
+        removed
     }
 
     pub fn of_topic(&self, topic: &str) -> Vec<Arc<Partition>> {

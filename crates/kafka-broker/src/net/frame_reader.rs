@@ -142,7 +142,7 @@ mod tests {
     fn a_lying_length_allocates_little() {
         run(async {
             let mut reader = FrameReader::new(100 << 20);
-            let lying = [(90 << 20i32).to_be_bytes().to_vec(), vec![0; 10]].concat();
+            let lying = [(90i32 << 20).to_be_bytes().to_vec(), vec![0; 10]].concat();
             let error = reader.next(&mut lying.as_slice()).await.expect_err("truncated");
             assert!(matches!(error, FrameError::Truncated { .. }), "{error}");
             assert!(reader.buffer.capacity() < 1 << 20);
