@@ -98,9 +98,10 @@ impl<T> Core<T> {
         effects: &mut Vec<Effect<T>>,
     ) -> std::result::Result<(), String> {
         let expected = self.sent.front().map(|sent| sent.xid);
-        let Some(sent) = self.sent.pop_front().filter(|sent| sent.xid == header.xid) else {
+        if expected != Some(header.xid) {
             return Err(format!("reply to xid {}, expected {expected:?}", header.xid));
-        };
+        }
+        let sent = self.sent.pop_front().expect("its xid was just looked at");
         if header.zxid > 0 {
             self.last_zxid = header.zxid;
         }
