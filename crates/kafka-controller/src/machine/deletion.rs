@@ -61,8 +61,11 @@ impl Controller {
                 for (parent, result) in deepest.iter().zip(results) {
                     next.extend(children(result)?.into_iter().map(|name| format!("{parent}/{name}")));
                 }
-                if next.is_empty() || levels.len() > TREE_DEPTH_MAX {
+                if next.is_empty() {
                     self.next([Step::DeleteTree { topic, levels }]);
+                } else if levels.len() >= TREE_DEPTH_MAX {
+                    tracing::error!(topic, path = next[0], "unexpected node below the topic; remove it by hand, deletion waits until a broker restarts");
+                    self.halt_deletion(&topic);
                 } else {
                     levels.push(next);
                     self.next([Step::ListTree { topic, levels }]);
@@ -213,6 +216,12 @@ impl Controller {
             Written::Refused(..) => self.next([Step::DeleteTopicOnly { topic }]),
         }
         Ok(())
+    }
+
+    fn halt_deletion(&mut self, topic: &str) {
+        if let Some(topic) = self.context.topics.get_mut(topic) {
+            topic.deletion = Some(Deletion { ineligible: true, ..Deletion::default() });
+        }
     }
 
     fn forget(&mut self, topic: &str) {

@@ -20,6 +20,7 @@
 //! which may put further steps in front. While a batch is out, nothing else is decided.
 
 mod brokers;
+mod check;
 mod deletion;
 mod election;
 mod elections;
@@ -235,6 +236,8 @@ impl Controller {
     /// Resigns before anything of the next session can happen.
     fn on_session_expired(&mut self) {
         self.become_resigned("its ZooKeeper session expired");
+        self.work.clear();
+        self.queued.clear();
         self.session = false;
         self.elect_again_at_ms = None;
         self.set_known_controller(None);
@@ -281,15 +284,16 @@ impl Controller {
         self.phase = phase;
     }
 
-    /// Forgets everything. Answers still on their way find no token.
+    /// Forgets everything but news of `/controller`: its watch has fired and nothing else would look again. Answers
+    /// still on their way find no token.
     fn become_resigned(&mut self, why: &str) {
         if self.phase != Phase::Resigned {
             tracing::info!(epoch = self.context.epoch, phase = ?self.phase, "resigning as controller: {why}");
         }
         self.phase = Phase::Resigned;
         self.context = Context::default();
-        self.work.clear();
-        self.queued.clear();
+        self.work.retain(|work| *work == Work::ControllerChange);
+        self.queued.retain(|work| *work == Work::ControllerChange);
         self.steps.clear();
         self.batch = None;
         self.pending = Pending::default();
