@@ -16,6 +16,7 @@ mod controller;
 mod fetch_session;
 mod groups;
 pub mod image;
+mod last_session;
 mod maintenance;
 mod net;
 mod partitions;

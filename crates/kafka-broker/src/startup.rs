@@ -18,6 +18,7 @@ use zk_client::{ConnectOptions, Events, ZkClient, ZkError};
 
 use crate::broker::Broker;
 use crate::config::{Config, Listener, ZooKeeperConfig};
+use crate::last_session::LastSession;
 use crate::net::listener::{self, BindError, Bound};
 use crate::registration::{self, RegistrationError};
 use crate::{clock, controller, maintenance};
@@ -69,16 +70,19 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         producer_id_expiration_ms: config.logs.producer_id_expiration_ms,
         open_files_max: OPEN_FILES_MAX,
     })?;
+    let last_session = LastSession::in_dir(&config.logs.dirs[0]);
+    last_session.close(connect_options(&config.zookeeper)).await;
     let (zk, events) = connect(&config.zookeeper).await?;
+    last_session.note(&zk.session());
     let logs = Arc::new(logs);
     let (id, cluster_id) = identify(&config, &logs, &zk).await?;
     let topics = topic_configs(&zk, &config.topic_defaults).await?;
     load_logs(&logs, &topics, &config.topic_defaults).await?;
     info!("Cluster ID = {cluster_id}");
     registration::check_alone(&zk, id).await?;
-    let epoch = registration::register(&zk, id, &config, &advertised).await?;
+    registration::register(&zk, id, &config, &advertised).await?;
     let broker = Arc::new(Broker::new(id, cluster_id, config, logs, zk));
-    controller::start(&broker, events, advertised.clone(), epoch).await?;
+    controller::start(&broker, events, advertised.clone()).await?;
     maintenance::start(&broker);
     let addresses = bound.iter().map(|b| (b.listener.name.clone(), b.address)).collect();
     let acceptors = bound.into_iter().map(|b| listener::accept(b, broker.clone(), broker.connections.clone())).collect();
@@ -109,8 +113,9 @@ impl Handle {
         broker.connections.close_all();
         broker.tasks.stop().await;
         broker.partitions.all().iter().for_each(|partition| partition.resign());
-        let (logs, epoch) = (broker.logs.clone(), -1);
-        match tokio::task::spawn_blocking(move || logs.shutdown(epoch, clock::wall_ms())).await {
+        let logs = broker.logs.clone();
+        // ZooKeeper-mode brokers of 3.9 write −1 for the epoch.
+        match tokio::task::spawn_blocking(move || logs.shutdown(-1, clock::wall_ms())).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => error!("the logs were not closed cleanly, the next start scans them: {failure}"),
             Err(failure) => error!("closing the logs failed unexpectedly, the next start scans them: {failure}"),
@@ -118,6 +123,8 @@ impl Handle {
         // Ends the session at once: the next start need not wait for it to expire.
         if let Err(failure) = broker.zk().close().await {
             warn!("the ZooKeeper session was not closed: {failure}; it ends by itself");
+        } else {
+            LastSession::in_dir(&broker.config.logs.dirs[0]).forget();
         }
         info!("[KafkaServer id={}] shut down completed", broker.id);
     }
@@ -144,20 +151,21 @@ fn advertised(config: &Config, bound: &[Bound]) -> Vec<Listener> {
 /// Opens a session, making the chroot if it is missing.
 pub(crate) async fn connect(config: &ZooKeeperConfig) -> Result<(ZkClient, Events), StartError> {
     let hosts = config.hosts.join(",");
-    let options = |chroot: &str| {
-        ConnectOptions::new(hosts.clone())
-            .chroot(chroot)
-            .session_timeout_ms(i32::try_from(config.session_timeout_ms).unwrap_or(i32::MAX))
-            .connect_timeout_ms(u64::from(config.connection_timeout_ms))
-    };
     let failed = |source| StartError::Connect { hosts: hosts.clone(), source };
     if !config.chroot.is_empty() {
-        let (root, _events) = ZkClient::connect(options("")).await.map_err(failed)?;
+        let (root, _events) = ZkClient::connect(connect_options(config).chroot("")).await.map_err(failed)?;
         registration::ensure_path(&root, &config.chroot).await?;
         root.close().await?;
     }
     info!("Connecting to zookeeper on {hosts}{}", config.chroot);
-    ZkClient::connect(options(&config.chroot)).await.map_err(failed)
+    ZkClient::connect(connect_options(config)).await.map_err(failed)
+}
+
+fn connect_options(config: &ZooKeeperConfig) -> ConnectOptions {
+    ConnectOptions::new(config.hosts.join(","))
+        .chroot(config.chroot.clone())
+        .session_timeout_ms(i32::try_from(config.session_timeout_ms).unwrap_or(i32::MAX))
+        .connect_timeout_ms(u64::from(config.connection_timeout_ms))
 }
 
 /// Broker id and cluster id, agreed between configuration, `meta.properties` and ZooKeeper.

@@ -63,7 +63,9 @@ fn find(broker: &Broker, ctx: &RequestContext, topic: &str, asked: &ListOffsetsP
     match found {
         Some(found) => {
             (response.offset, response.timestamp) = (found.offset, found.timestamp);
-            response.leader_epoch = found.leader_epoch;
+            if ctx.version >= 4 {
+                response.leader_epoch = found.leader_epoch;
+            }
         }
         None => (response.offset, response.timestamp, response.leader_epoch) = (-1, -1, -1),
     }

@@ -14,22 +14,23 @@ use std::time::Duration;
 
 use kafka_controller::zk::ZkResult;
 use kafka_controller::zkdata::path;
-use kafka_controller::{Controller, ControllerConfig, Effect, Event, Token};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use kafka_controller::{Controller, ControllerConfig, Effect, Event, Phase, Token};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 use zk_client::{EventKind, Events, KeeperState, WatchEvent};
 
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::{Listener, Release};
+use crate::last_session::LastSession;
 use crate::registration;
 use crate::startup::{self, StartError};
 use crate::tasks::StopSignal;
 
 const TICK: Duration = Duration::from_millis(250);
 /// How long a start waits for the first metadata.
-const FIRST_IMAGE_WAIT: Duration = Duration::from_secs(30);
+const FIRST_METADATA_WAIT: Duration = Duration::from_secs(30);
 /// Pause between attempts at a new session.
 const RECONNECT_EVERY: Duration = Duration::from_secs(1);
 
@@ -44,12 +45,15 @@ struct Shell {
     changes: config_changes::ConfigChanges,
     advertised: Vec<Listener>,
     stop: StopSignal,
+    /// Told once when the controller is in office and has nothing left to do: leaders are in place then.
+    ready: Option<oneshot::Sender<()>>,
 }
 
-/// Starts the task and waits until this broker's metadata is there.
-pub async fn start(broker: &Arc<Broker>, events: Events, advertised: Vec<Listener>, _epoch: i64) -> Result<(), StartError> {
+/// Starts the task and waits until the leaders are in place.
+pub async fn start(broker: &Arc<Broker>, events: Events, advertised: Vec<Listener>) -> Result<(), StartError> {
     // Bounded by the core: it keeps at most `zk_requests_in_flight_max` operations under way.
     let (answers, incoming) = mpsc::unbounded_channel();
+    let (ready, is_ready) = oneshot::channel();
     let shell = Shell {
         controller: Controller::new(config(broker), fastrand::u64(..)),
         broker: broker.clone(),
@@ -59,11 +63,11 @@ pub async fn start(broker: &Arc<Broker>, events: Events, advertised: Vec<Listene
         changes: config_changes::ConfigChanges::default(),
         advertised,
         stop: broker.tasks.stop_signal(),
+        ready: Some(ready),
     };
     broker.tasks.spawn(shell.run(incoming));
-    let id = broker.id;
-    if !broker.wait_for_image(Instant::now() + FIRST_IMAGE_WAIT, |image| image.brokers.contains_key(&id)).await {
-        warn!("no controller has announced this broker within {} s; serving requests all the same", FIRST_IMAGE_WAIT.as_secs());
+    if tokio::time::timeout(FIRST_METADATA_WAIT, is_ready).await.is_err() {
+        warn!("no controller is in office after {} s; serving requests all the same", FIRST_METADATA_WAIT.as_secs());
     }
     Ok(())
 }
@@ -146,6 +150,7 @@ impl Shell {
     async fn reconnect(&mut self) -> Result<(), StartError> {
         let (zk, events) = startup::connect(&self.broker.config.zookeeper).await?;
         registration::register(&zk, self.broker.id, &self.broker.config, &self.advertised).await?;
+        LastSession::in_dir(&self.broker.config.logs.dirs[0]).note(&zk.session());
         self.broker.set_zk(zk);
         self.events = events;
         Ok(())
@@ -160,6 +165,13 @@ impl Shell {
             for effect in effects {
                 inputs.extend(self.carry_out(effect).await);
             }
+        }
+        if self.controller.phase() == Phase::Active
+            && self.controller.is_idle()
+            && let Some(ready) = self.ready.take()
+        {
+            // Nobody listens after a start that took too long.
+            let _ = ready.send(());
         }
     }
 

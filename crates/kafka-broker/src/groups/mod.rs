@@ -108,7 +108,7 @@ impl Groups {
         if led.contains_key(&index) {
             return;
         }
-        tracing::info!("{}: coordinating its groups from leader epoch {leader_epoch} on", partition.name());
+        tracing::debug!("{}: coordinating its groups from leader epoch {leader_epoch} on", partition.name());
         let fresh = Led::new(broker, partition.clone(), self.settings.clone());
         led.insert(index, fresh.clone());
         drop(led);
