@@ -6,7 +6,7 @@
 mod client_config;
 pub mod console_consumer;
 pub mod console_producer;
-mod options;
+pub mod options;
 pub mod zk_cli;
 
 use options::{Options, Spec};

@@ -5,11 +5,7 @@
 
 /// Every `-Dkey=value` of the named variables, in order; later ones win where they are applied in order.
 pub fn system_properties(variables: &[&str]) -> Vec<(String, String)> {
-    variables
-        .iter()
-        .filter_map(|name| std::env::var(name).ok())
-        .flat_map(|flags| parse(&flags))
-        .collect()
+    variables.iter().filter_map(|name| std::env::var(name).ok()).flat_map(|flags| parse(&flags)).collect()
 }
 
 fn parse(flags: &str) -> Vec<(String, String)> {

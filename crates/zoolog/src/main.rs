@@ -3,6 +3,7 @@
 //! The first argument, or the name the binary is called by (`kafka-topics.sh` → `kafka-topics`), says what to run:
 //! one of the servers, `dev` for both in one process, or a tool. Nothing is decided here.
 
+mod dev;
 mod jvm_flags;
 mod logging;
 mod port_owner;
@@ -17,10 +18,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let mut args: Vec<String> =
-        std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let mut args: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let called_as = if args.is_empty() { String::new() } else { args.remove(0) };
-    let name = Path::new(&called_as).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name =
+        Path::new(&called_as).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let name = name.trim_end_matches(".sh");
     if name != "zoolog" && is_command(name) {
         return exit(run(name, &args));
@@ -45,12 +46,13 @@ const COMMANDS: [(&str, &str); 4] = [
 ];
 
 fn is_command(name: &str) -> bool {
-    COMMANDS.iter().any(|(command, _)| *command == name) || tools::TOOLS.iter().any(|t| t.names.contains(&name))
+    COMMANDS.iter().any(|(command, _)| *command == name)
+        || tools::TOOLS.iter().any(|t| t.names.contains(&name))
 }
 
 fn run(command: &str, args: &[String]) -> i32 {
     match command {
-        "dev" => servers::dev(args),
+        "dev" => dev::run(args),
         "zookeeper-server" => servers::zookeeper(args),
         "kafka-server" => servers::kafka(args),
         "four-letter-word" => four_letter_word(args),
