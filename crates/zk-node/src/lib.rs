@@ -16,6 +16,8 @@
 //! Promises kept here: answers of one session in the order of its requests; a read sees its own session's
 //! earlier writes; a watch event precedes every answer that shows its change.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod stats;
 
 mod close;

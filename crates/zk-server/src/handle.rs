@@ -157,6 +157,7 @@ struct Prepared {
 /// The order gives the clearest error first: the directory, the port, then what is in the directory.
 fn prepare(config: Config) -> Result<Prepared, StartError> {
     let data = DataDir::open(&DataDirOptions {
+        autocreate: config.datadir_autocreate,
         log_dir: (config.data_log_dir != config.data_dir).then(|| config.data_log_dir.clone()),
         ..DataDirOptions::new(&config.data_dir)
     })?;
@@ -232,6 +233,7 @@ async fn serve(
     mut reports: mpsc::Receiver<LogReport>,
     mut orders: watch::Receiver<Order>,
 ) -> Result<(), ServerError> {
+    tracing::info!(mode = "standalone", "serving; the port is open to everyone who can reach it");
     let listener = TcpListener::from_std(listener).map_err(|error| {
         tracing::error!(%error, "the client port cannot be served");
         ServerError::Thread

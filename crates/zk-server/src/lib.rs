@@ -14,6 +14,8 @@
 //! What decides anything is in `zk-node`; here its effects are carried out. Threads: one for the node and all
 //! connections, one for the log (append, fsync, report), one for each snapshot while it is written.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod config;
 mod error;
 

@@ -253,12 +253,12 @@ impl Session {
             return;
         }
         let mut rest = bytes;
-        let mut fx = Effects::new();
+        let (now, mut fx) = (self.server.now(), Effects::new());
         while let Piece::Frame(len) = self.intake.head(rest) {
             if !self.has_room(&mut fx) {
                 break;
             }
-            self.server.frame(self.link.id, &rest[4..4 + len], &mut fx);
+            self.server.frame(now, self.link.id, &rest[4..4 + len], &mut fx);
             self.intake.begun();
             rest = &rest[4 + len..];
         }
@@ -271,13 +271,13 @@ impl Session {
 
     /// Handles what is held; true if anything was done.
     fn handle_held(&mut self) -> bool {
-        let mut fx = Effects::new();
+        let (now, mut fx) = (self.server.now(), Effects::new());
         let mut did = false;
         while self.has_room(&mut fx) {
             match self.intake.head(self.intake.rest()) {
                 Piece::Incomplete => break,
                 Piece::Frame(len) => {
-                    self.server.frame(self.link.id, &self.intake.rest()[4..4 + len], &mut fx);
+                    self.server.frame(now, self.link.id, &self.intake.rest()[4..4 + len], &mut fx);
                     self.intake.advance(len);
                 }
                 Piece::Word(word, mask) => self.server.answer_word(&self.link, word, mask),

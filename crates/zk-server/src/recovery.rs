@@ -15,12 +15,14 @@ pub(crate) fn tree_config(config: &Config) -> TreeConfig {
         extended_types_enabled: config.extended_types_enabled,
         digest_enabled: config.digest_enabled,
         enforce_quota: config.enforce_quota,
+        emulate_353_ttl_nodes: config.emulate_353_ttl_nodes,
+        close_session_txn_enabled: config.close_session_txn_enabled,
         auth: AuthRules {
             skip_acl: config.skip_acl,
+            digest_disabled: !config.digest_auth_enabled,
             super_digest: config.super_digest.clone(),
             ..AuthRules::default()
         },
-        ..TreeConfig::default()
     }
 }
 
@@ -37,7 +39,7 @@ pub(crate) fn recover(data: &DataDir, config: &Config) -> Result<(Tree, Startup)
         why,
     })?;
     if recovery.needs_snapshot {
-        snapshots::take_now(data, &tree, config.serialize_last_processed_zxid)?;
+        snapshots::take_now(data, &tree, config)?;
     }
     let init_ms = millis(started);
     tracing::info!(

@@ -4,10 +4,10 @@
 //! are reached by queues. Nothing is borrowed across an await.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use tokio::sync::Notify;
 use zk_node::{ConnId, Effect, Effects, Input, Node, Now};
 use zk_store::DataDir;
@@ -106,8 +106,8 @@ impl Server {
     }
 
     /// One frame; its effects are carried out by the caller, together with those of its neighbours.
-    pub(crate) fn frame(&self, conn: ConnId, frame: &[u8], fx: &mut Effects) {
-        self.node.borrow_mut().step(self.clock.now(), Input::Frame { conn, frame }, fx);
+    pub(crate) fn frame(&self, now: Now, conn: ConnId, frame: &[u8], fx: &mut Effects) {
+        self.node.borrow_mut().step(now, Input::Frame { conn, frame }, fx);
     }
 
     pub(crate) fn takes_frames(&self, conn: ConnId) -> bool {

@@ -12,9 +12,10 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use zk_proto::Writer;
 use zk_proto::txn::DIGEST_VERSION;
-use zk_store::{Compression, DataDir, SnapshotTail, StoreError, ZxidDigest, encode_node};
+use zk_store::{Compression, DataDir, SnapshotTail, SnapshotWriter, StoreError, ZxidDigest, encode_node};
 use zk_tree::{SnapshotCursor, SnapshotHead, Tree};
 
+use crate::config::Config;
 use crate::server::Server;
 
 /// Nodes read at a time: some tens of microseconds in which no request is served.
@@ -70,10 +71,10 @@ async fn take(server: &Rc<Server>) -> Result<i64, StoreError> {
     let zxid = head.last_zxid;
     let (parts, from_server) = mpsc::channel(CHUNKS_MAX);
     let (done, outcome) = oneshot::channel();
-    let data = server.data.clone();
+    let (data, compression) = (server.data.clone(), server.config.snapshot_compression);
     thread::Builder::new()
         .name("zk-snapshot".to_owned())
-        .spawn(move || drop(done.send(write(&data, &head, from_server))))
+        .spawn(move || drop(done.send(write(&data, &head, compression, from_server))))
         .map_err(|source| StoreError::Io {
             what: "start a thread to write to",
             path: server.data.snap_dir().to_owned(),
@@ -89,7 +90,7 @@ async fn take(server: &Rc<Server>) -> Result<i64, StoreError> {
         }
         tokio::task::yield_now().await;
     }
-    let end = tail(server, server.node.borrow().tree());
+    let end = tail(server.node.borrow().tree(), &server.config);
     let _ = parts.send(Part::End(end)).await;
     drop(parts);
     match outcome.await {
@@ -99,16 +100,16 @@ async fn take(server: &Rc<Server>) -> Result<i64, StoreError> {
 }
 
 /// A snapshot on the calling thread, before anything is served.
-pub(crate) fn take_now(data: &DataDir, tree: &Tree, with_zxid: bool) -> Result<(), StoreError> {
+pub(crate) fn take_now(data: &DataDir, tree: &Tree, config: &Config) -> Result<(), StoreError> {
     let head = tree.snapshot_head();
-    let mut writer = begin(data, &head)?;
+    let mut writer = begin(data, &head, config.snapshot_compression)?;
     let mut cursor = SnapshotCursor::default();
     while !cursor.is_done() {
         let mut chunk = Writer::new();
         encode_chunk(tree, &mut cursor, &mut chunk);
         writer.nodes(chunk.as_slice())?;
     }
-    writer.finish(tail_of(tree, with_zxid)).map(drop)
+    writer.finish(tail(tree, config)).map(drop)
 }
 
 fn encode_chunk(tree: &Tree, cursor: &mut SnapshotCursor, chunk: &mut Writer) {
@@ -117,8 +118,13 @@ fn encode_chunk(tree: &Tree, cursor: &mut SnapshotCursor, chunk: &mut Writer) {
     });
 }
 
-fn write(data: &Arc<DataDir>, head: &SnapshotHead, mut parts: mpsc::Receiver<Part>) -> Result<(), StoreError> {
-    let mut writer = begin(data, head)?;
+fn write(
+    data: &Arc<DataDir>,
+    head: &SnapshotHead,
+    compression: Compression,
+    mut parts: mpsc::Receiver<Part>,
+) -> Result<(), StoreError> {
+    let mut writer = begin(data, head, compression)?;
     while let Some(part) = parts.blocking_recv() {
         match part {
             Part::Nodes(bytes) => writer.nodes(&bytes)?,
@@ -129,22 +135,18 @@ fn write(data: &Arc<DataDir>, head: &SnapshotHead, mut parts: mpsc::Receiver<Par
     Ok(())
 }
 
-fn begin(data: &DataDir, head: &SnapshotHead) -> Result<zk_store::SnapshotWriter, StoreError> {
+fn begin(data: &DataDir, head: &SnapshotHead, compression: Compression) -> Result<SnapshotWriter, StoreError> {
     let acls = head.acls.iter().map(|(id, list)| (*id, &list[..]));
-    data.begin_snapshot(head.last_zxid, Compression::None, &head.sessions, acls)
-}
-
-fn tail(server: &Server, tree: &Tree) -> SnapshotTail {
-    tail_of(tree, server.config.serialize_last_processed_zxid)
+    data.begin_snapshot(head.last_zxid, compression, &head.sessions, acls)
 }
 
 /// The trailers hold the moment the last node was read, which is later than the file's name.
-fn tail_of(tree: &Tree, with_zxid: bool) -> SnapshotTail {
+fn tail(tree: &Tree, config: &Config) -> SnapshotTail {
     let zxid = tree.last_zxid();
     let digest = tree.config().digest_enabled.then(|| ZxidDigest {
         zxid,
         version: DIGEST_VERSION,
         digest: tree.digest(),
     });
-    SnapshotTail { digest, last_processed_zxid: with_zxid.then_some(zxid) }
+    SnapshotTail { digest, last_processed_zxid: config.serialize_last_processed_zxid.then_some(zxid) }
 }

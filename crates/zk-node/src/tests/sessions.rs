@@ -176,6 +176,25 @@ fn an_empty_container_is_reaped_after_its_children() {
 }
 
 #[test]
+fn a_ttl_node_goes_when_it_was_not_touched_for_its_time() {
+    let config = zk_tree::TreeConfig { extended_types_enabled: true, ..Default::default() };
+    let mut h = Harness::over(Options::default(), config, &[]);
+    let (conn, _) = h.connect();
+    let mut ttl = create_request("/t", 5);
+    (ttl.kind, ttl.ttl_ms) = (zk_proto::CreateKind::Ttl, 90_000);
+    h.send(conn, 1, &Request::Create(ttl));
+    h.sync_log();
+    for (ms, expect) in [(61_000, true), (61_000, false)] {
+        for _ in 0..ms / 1000 {
+            h.pass(1000);
+            h.send(conn, -2, &Request::Ping);
+        }
+        h.sync_log();
+        assert_eq!(h.node.tree().node("/t").is_some(), expect);
+    }
+}
+
+#[test]
 fn a_snapshot_is_asked_for_in_the_upper_half_of_the_count() {
     let mut h = Harness::new(Options { snap_count: 20, ..Options::default() });
     let (conn, _) = h.connect();

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use properties::{Properties, PropertiesError};
 use thiserror::Error;
+use zk_store::Compression;
 
 use crate::four_letter::Whitelist;
 use keys::Standing;
@@ -100,13 +101,22 @@ pub struct Config {
     pub jute_max_buffer: usize,
     /// TTL nodes; must agree across an ensemble because it changes how owners are read.
     pub extended_types_enabled: bool,
+    /// TTL nodes as ZooKeeper 3.5.3 wrote them.
+    pub emulate_353_ttl_nodes: bool,
+    /// Lists the ephemerals of a closing session in its transaction.
+    pub close_session_txn_enabled: bool,
     pub reconfig_enabled: bool,
+    /// False refuses the digest scheme.
+    pub digest_auth_enabled: bool,
     /// `user:base64(sha1(user:password))` of the super user.
     pub super_digest: Option<String>,
     pub digest_enabled: bool,
     pub enforce_quota: bool,
     pub skip_acl: bool,
     pub snapshot_trust_empty: bool,
+    pub snapshot_compression: Compression,
+    /// False refuses to make missing directories.
+    pub datadir_autocreate: bool,
     pub serialize_last_processed_zxid: bool,
     pub tcp_keep_alive: bool,
     pub container_check_interval_ms: u64,
@@ -169,7 +179,10 @@ impl Config {
             fsync_warning_threshold_ms: s.number_or("fsync.warningthresholdms", 1000)?,
             jute_max_buffer: max_buffer(s)?,
             extended_types_enabled: s.flag_or("extendedTypesEnabled", false)?,
+            emulate_353_ttl_nodes: s.flag_or("emulate353TTLNodes", false)?,
+            close_session_txn_enabled: s.flag_or("closeSessionTxn.enabled", true)?,
             reconfig_enabled: s.flag_or("reconfigEnabled", false)?,
+            digest_auth_enabled: s.flag_or("DigestAuthenticationProvider.enabled", true)?,
             super_digest: s
                 .text("DigestAuthenticationProvider.superDigest")
                 .filter(|d| !d.is_empty())
@@ -178,6 +191,8 @@ impl Config {
             enforce_quota: s.flag_or("enforceQuota", false)?,
             skip_acl: s.flag_or("skipACL", false)?,
             snapshot_trust_empty: s.flag_or("snapshot.trust.empty", false)?,
+            snapshot_compression: Compression::from_config(s.text("snapshot.compression.method").unwrap_or_default()),
+            datadir_autocreate: s.flag_or("datadir.autocreate", true)?,
             serialize_last_processed_zxid: s.flag_or("serializeLastProcessedZxid.enabled", true)?,
             tcp_keep_alive: s.flag_or("tcpKeepAlive", false)? || s.flag_or("clientTcpKeepAlive", false)?,
             container_check_interval_ms: s.number_or("znode.container.checkIntervalMs", 60_000)?,

@@ -66,6 +66,14 @@ fn one_server_line_is_standalone_and_more_are_refused() {
     assert!(small("server.1=a:1:2\nstandaloneEnabled=false\n").is_err());
 }
 
+/// kazoo's test suite configures one; a scheme that is missing grants nothing, so the server starts and says so.
+#[test]
+fn an_authentication_scheme_that_is_not_offered_is_named() {
+    let provider = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider";
+    let c = small(&format!("authProvider.1={provider}\n")).unwrap();
+    assert!(c.notices.iter().any(|n| n.contains("not honoured yet: authProvider.1")), "{:?}", c.notices);
+}
+
 #[test]
 fn errors_name_the_key_and_what_to_do() {
     let text = |r: Result<Config, ConfigError>| r.unwrap_err().to_string();

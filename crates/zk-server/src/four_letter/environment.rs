@@ -27,7 +27,7 @@ pub(crate) fn envi() -> String {
         ("os.name", uname.sysname().to_string_lossy().into_owned()),
         ("os.arch", java_arch(&uname.machine().to_string_lossy()).to_owned()),
         ("os.version", uname.release().to_string_lossy().into_owned()),
-        ("user.name", variable("USER")),
+        ("user.name", user_name()),
         ("user.home", variable("HOME")),
         ("user.dir", directory.unwrap_or_else(|_| "<NA>".to_owned())),
         ("os.memory.free", format!("{}MB", memory.available_kb / 1024)),
@@ -36,6 +36,15 @@ pub(crate) fn envi() -> String {
     ]);
     let body: String = lines.into_iter().map(|(key, value)| format!("{key}={value}\n")).collect();
     format!("Environment:\n{body}")
+}
+
+/// The environment says it, or nothing does: the user database is not read for a label.
+fn user_name() -> String {
+    let named = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    named.unwrap_or_else(|_| match rustix::process::getuid() {
+        uid if uid.is_root() => "root".to_owned(),
+        uid => uid.as_raw().to_string(),
+    })
 }
 
 fn java_arch(machine: &str) -> &str {
