@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::zk::{ZkError, ZkFailure, ZkOp, ZkReply, ZkResult, ZkStat, ZkWrite};
-use crate::zkdata::{BrokerRegistration, Endpoint, PartitionState, TopicAssignment, path};
+use crate::zkdata::{BrokerRegistration, Endpoint, PartitionState, TopicAssignment, controller_epoch_decode, path};
 use crate::{Controller, ControllerConfig, Effect, Event, TopicPartition};
 
 #[derive(Debug, Clone)]
@@ -196,13 +196,15 @@ impl Zoo {
     }
 }
 
-/// Every change of a state raises the leader epoch by one and never lowers the controller epoch.
+/// Every change of a state by a controller raises the leader epoch by one; a leader that changes its ISR leaves the epoch
+/// alone. The controller epoch never goes down.
 fn check_state_write(path: &str, old: Option<&[u8]>, new: &[u8]) {
     if !path.ends_with("/state") {
         return;
     }
     let (old, new) = (PartitionState::decode(old.unwrap()).unwrap(), PartitionState::decode(new).unwrap());
-    assert_eq!(new.leader_epoch, old.leader_epoch + 1, "{path}: {old:?} -> {new:?}");
+    let by_leader = new.leader_epoch == old.leader_epoch && new.leader == old.leader;
+    assert!(by_leader || new.leader_epoch == old.leader_epoch + 1, "{path}: {old:?} -> {new:?}");
     assert!(new.controller_epoch >= old.controller_epoch, "{path}: {old:?} -> {new:?}");
     assert!(!new.isr.is_empty() && (new.leader == -1 || new.isr.contains(&new.leader)), "{path}: {new:?}");
 }
@@ -212,7 +214,7 @@ pub(crate) struct Broker {
     pub id: i32,
     pub controller: Controller,
     pub session: Option<u64>,
-    requests: VecDeque<(u64, ZkOp)>,
+    pub requests: VecDeque<(u64, ZkOp)>,
     events: VecDeque<Event>,
     /// Highest controller epoch it has heard of; lower ones are refused.
     controller_epoch: i32,
@@ -329,7 +331,25 @@ impl Cluster {
         for effect in effects {
             self.carry_out(index, effect);
         }
+        self.check_one_office();
         true
+    }
+
+    /// Two controllers may believe in themselves, but only one with the epoch that lets it write.
+    fn check_one_office(&self) {
+        let epoch = self.zoo.data(path::CONTROLLER_EPOCH).map(|d| controller_epoch_decode(d).unwrap());
+        let office = self.brokers.iter().filter(|b| b.controller.is_elected() && Some(b.controller.epoch()) == epoch);
+        assert!(office.count() <= 1, "two controllers of epoch {epoch:?}");
+    }
+
+    /// A leader drops a follower from its ISR behind the controller's back.
+    pub fn shrink_isr(&mut self, topic: &str, partition: i32) {
+        let Some(mut state) = self.state(topic, partition) else { return };
+        state.isr.retain(|id| *id == state.leader || self.random.bool());
+        if state.leader >= 0 {
+            let path = path::partition_state(topic, partition);
+            self.zoo.write(ZkWrite::SetData { path, data: state.encode(), version: -1 }).unwrap();
+        }
     }
 
     pub fn tick(&mut self, index: usize) {

@@ -152,6 +152,30 @@ fn a_bounced_broker_costs_leader_epochs_and_leads_again() {
 }
 
 #[test]
+fn a_state_that_changes_under_an_election_is_read_again() {
+    let mut cluster = Cluster::new(3, 7, ControllerConfig::kafka_3_9);
+    for index in 0..3 {
+        cluster.connect(index);
+        cluster.settle();
+    }
+    cluster.create_topic("t", vec![vec![1, 2, 0]]);
+    cluster.settle();
+    cluster.expire(1);
+    cluster.deliver_watches();
+    let writes_state = |op: &ZkOp| matches!(op, ZkOp::Write(_)) && op.path() == path::partition_state("t", 0);
+    while !cluster.brokers[0].requests.iter().any(|(_, op)| writes_state(op)) {
+        assert!(cluster.hear(0) || cluster.serve(0));
+    }
+    // The old leader's last word: broker 2, about to be elected, is out of sync.
+    let mut state = cluster.state("t", 0).unwrap();
+    state.isr = vec![1, 0];
+    cluster.zoo.write(ZkWrite::SetData { path: path::partition_state("t", 0), data: state.encode(), version: -1 }).unwrap();
+    cluster.settle();
+    let state = cluster.state("t", 0).unwrap();
+    assert_eq!((state.leader, state.isr), (0, vec![0]));
+}
+
+#[test]
 fn an_unclean_leader_needs_permission() {
     for allowed in [false, true] {
         let mut cluster = Cluster::new(2, 7, ControllerConfig::kafka_3_9);
@@ -287,6 +311,10 @@ fn random_history(seed: u64, brokers: i32, steps: usize) {
             960..980 => {
                 let name = format!("t{}", cluster.random.u32(..7));
                 cluster.delete_topic(&name);
+            }
+            980..990 => {
+                let (name, partition) = (format!("t{}", cluster.random.u32(..6)), cluster.random.i32(..3));
+                cluster.shrink_isr(&name, partition);
             }
             _ => cluster.tick(index),
         }
