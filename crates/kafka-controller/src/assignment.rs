@@ -45,7 +45,9 @@ pub enum AssignmentError {
         brokers: usize,
     },
     /// Mixed racks with [`RackAwareMode::Enforced`].
-    #[error("Not all brokers have rack information. Add --disable-rack-aware in command line to make replica assignment without rack information.")]
+    #[error(
+        "Not all brokers have rack information. Add --disable-rack-aware in command line to make replica assignment without rack information."
+    )]
     MixedRacks,
 }
 
@@ -64,7 +66,10 @@ impl AssignmentError {
 ///
 /// # Errors
 /// [`AssignmentError::MixedRacks`].
-pub fn brokers_for(mut brokers: Vec<BrokerMetadata>, mode: RackAwareMode) -> Result<Vec<BrokerMetadata>, AssignmentError> {
+pub fn brokers_for(
+    mut brokers: Vec<BrokerMetadata>,
+    mode: RackAwareMode,
+) -> Result<Vec<BrokerMetadata>, AssignmentError> {
     brokers.sort_by_key(|b| b.id);
     let mixed = brokers.iter().any(|b| b.rack.is_some()) && brokers.iter().any(|b| b.rack.is_none());
     if mixed && mode == RackAwareMode::Enforced {
@@ -80,7 +85,12 @@ pub fn brokers_for(mut brokers: Vec<BrokerMetadata>, mode: RackAwareMode) -> Res
 ///
 /// # Errors
 /// See [`AssignmentError`].
-pub fn assign_replicas(brokers: &[BrokerMetadata], partitions: usize, factor: usize, random: &mut fastrand::Rng) -> Result<Vec<Vec<i32>>, AssignmentError> {
+pub fn assign_replicas(
+    brokers: &[BrokerMetadata],
+    partitions: usize,
+    factor: usize,
+    random: &mut fastrand::Rng,
+) -> Result<Vec<Vec<i32>>, AssignmentError> {
     check(brokers, partitions, factor)?;
     let (start, shift) = (random.usize(..brokers.len()), random.usize(..brokers.len()));
     Ok(assign(brokers, partitions, factor, start, shift, 0))
@@ -91,7 +101,12 @@ pub fn assign_replicas(brokers: &[BrokerMetadata], partitions: usize, factor: us
 ///
 /// # Errors
 /// See [`AssignmentError`].
-pub fn assign_added_replicas(brokers: &[BrokerMetadata], first_partition: &[i32], existing: usize, added: usize) -> Result<Vec<Vec<i32>>, AssignmentError> {
+pub fn assign_added_replicas(
+    brokers: &[BrokerMetadata],
+    first_partition: &[i32],
+    existing: usize,
+    added: usize,
+) -> Result<Vec<Vec<i32>>, AssignmentError> {
     check(brokers, added, first_partition.len())?;
     let first = first_partition.first().copied().unwrap_or(0);
     let start = brokers.iter().position(|b| b.id >= first).unwrap_or(0);
@@ -102,12 +117,21 @@ fn check(brokers: &[BrokerMetadata], partitions: usize, factor: usize) -> Result
     match (partitions, factor) {
         (0, _) => Err(AssignmentError::NoPartitions),
         (_, 0) => Err(AssignmentError::NoReplicas),
-        _ if factor > brokers.len() => Err(AssignmentError::NotEnoughBrokers { factor, brokers: brokers.len() }),
+        _ if factor > brokers.len() => {
+            Err(AssignmentError::NotEnoughBrokers { factor, brokers: brokers.len() })
+        }
         _ => Ok(()),
     }
 }
 
-fn assign(brokers: &[BrokerMetadata], partitions: usize, factor: usize, start: usize, mut shift: usize, first_id: usize) -> Vec<Vec<i32>> {
+fn assign(
+    brokers: &[BrokerMetadata],
+    partitions: usize,
+    factor: usize,
+    start: usize,
+    mut shift: usize,
+    first_id: usize,
+) -> Vec<Vec<i32>> {
     let racks = Racks::of(brokers);
     let order = &racks.alternated;
     let mut all = Vec::with_capacity(partitions);
@@ -147,7 +171,11 @@ impl Racks {
             alternated.extend(by_rack.values().filter_map(|ids| ids.get(round)));
             round += 1;
         }
-        let rack_of = by_rack.values().enumerate().flat_map(|(rack, ids)| ids.iter().map(move |id| (*id, rack))).collect();
+        let rack_of = by_rack
+            .values()
+            .enumerate()
+            .flat_map(|(rack, ids)| ids.iter().map(move |id| (*id, rack)))
+            .collect();
         Racks { alternated, rack_of, count: by_rack.len(), aware }
     }
 
@@ -215,7 +243,14 @@ mod tests {
 
     #[test]
     fn racks_alternate_and_each_partition_spans_as_many_as_it_can() {
-        let list = brokers(&[(0, Some("rack1")), (1, Some("rack3")), (2, Some("rack3")), (3, Some("rack2")), (4, Some("rack2")), (5, Some("rack1"))]);
+        let list = brokers(&[
+            (0, Some("rack1")),
+            (1, Some("rack3")),
+            (2, Some("rack3")),
+            (3, Some("rack2")),
+            (4, Some("rack2")),
+            (5, Some("rack1")),
+        ]);
         assert_eq!(Racks::of(&list).alternated, [0, 3, 1, 5, 4, 2], "the example in AdminUtils' comment");
         let mut random = fastrand::Rng::with_seed(5);
         for factor in 1..=6 {

@@ -77,7 +77,10 @@ pub(crate) struct Topic {
 
 impl Topic {
     pub fn assignment(&self) -> TopicAssignment {
-        TopicAssignment { topic_id: self.id, partitions: self.partitions.iter().map(|(p, part)| (*p, part.assignment.clone())).collect() }
+        TopicAssignment {
+            topic_id: self.id,
+            partitions: self.partitions.iter().map(|(p, part)| (*p, part.assignment.clone())).collect(),
+        }
     }
 }
 
@@ -122,7 +125,9 @@ impl Context {
 
     /// Partitions not being deleted that have a replica on `broker`.
     pub fn partitions_on(&self, broker: i32) -> Vec<TopicPartition> {
-        self.select(|_, topic, partition| topic.deletion.is_none() && partition.assignment.replicas.contains(&broker))
+        self.select(|_, topic, partition| {
+            topic.deletion.is_none() && partition.assignment.replicas.contains(&broker)
+        })
     }
 
     /// Assigned replicas whose broker is alive, in order of preference.
@@ -146,7 +151,13 @@ impl Context {
             isr: state.isr.clone(),
             zk_version: *zk_version,
             assignment: partition.assignment.clone(),
-            offline_replicas: partition.assignment.replicas.iter().copied().filter(|id| !self.is_live(*id)).collect(),
+            offline_replicas: partition
+                .assignment
+                .replicas
+                .iter()
+                .copied()
+                .filter(|id| !self.is_live(*id))
+                .collect(),
             is_new,
             recovering: state.recovering,
         })

@@ -47,6 +47,6 @@ pub mod names;
 pub mod zk;
 pub mod zkdata;
 
-pub use context::{TopicPartition, PartitionStatus};
+pub use context::{PartitionStatus, TopicPartition};
 pub use io::{Effect, Event, LiveBroker, PartitionDecision, StopReplicaPartition, Token};
 pub use machine::{Controller, ControllerConfig, Phase};

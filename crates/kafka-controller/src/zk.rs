@@ -147,7 +147,12 @@ impl ZkOp {
         match self {
             ZkOp::Exists { path, .. } | ZkOp::GetData { path, .. } | ZkOp::GetChildren { path, .. } => path,
             ZkOp::Write(writes) => match writes.last() {
-                Some(ZkWrite::Create { path, .. } | ZkWrite::SetData { path, .. } | ZkWrite::Delete { path, .. } | ZkWrite::Check { path, .. }) => path,
+                Some(
+                    ZkWrite::Create { path, .. }
+                    | ZkWrite::SetData { path, .. }
+                    | ZkWrite::Delete { path, .. }
+                    | ZkWrite::Check { path, .. },
+                ) => path,
                 None => "",
             },
         }

@@ -56,7 +56,8 @@ impl Controller {
     }
 
     fn on_brokers_read(&mut self, current: Vec<LiveBroker>, initial: bool) {
-        let foreign: Vec<i32> = current.iter().map(|b| b.id).filter(|id| *id != self.config.broker_id).collect();
+        let foreign: Vec<i32> =
+            current.iter().map(|b| b.id).filter(|id| *id != self.config.broker_id).collect();
         if !foreign.is_empty() && foreign != self.foreign {
             self.out.push(Effect::ForeignBrokers { ids: foreign.clone() });
         }
@@ -66,7 +67,8 @@ impl Controller {
             return;
         }
         let known = &self.context.brokers;
-        let dead: Vec<i32> = known.keys().copied().filter(|id| !current.iter().any(|b| b.id == *id)).collect();
+        let dead: Vec<i32> =
+            known.keys().copied().filter(|id| !current.iter().any(|b| b.id == *id)).collect();
         let (mut new, mut bounced) = (Vec::new(), Vec::new());
         for broker in current {
             match known.get(&broker.id) {
@@ -107,7 +109,8 @@ impl Controller {
             }
         }
         for topic in self.context.topics.values_mut() {
-            let hosted = topic.partitions.values().any(|p| p.assignment.replicas.iter().any(|id| new.contains(id)));
+            let hosted =
+                topic.partitions.values().any(|p| p.assignment.replicas.iter().any(|id| new.contains(id)));
             if let Some(deletion) = topic.deletion.as_mut().filter(|_| hosted) {
                 deletion.ineligible = false;
             }
@@ -121,7 +124,8 @@ impl Controller {
         }
         self.stopping.retain(|_, (broker, _)| !dead.contains(broker));
         let leaderless = self.context.select(|_, topic, partition| {
-            topic.deletion.is_none() && partition.leadership.as_ref().is_some_and(|l| dead.contains(&l.state.leader))
+            topic.deletion.is_none()
+                && partition.leadership.as_ref().is_some_and(|l| dead.contains(&l.state.leader))
         });
         for tp in &leaderless {
             if let Some(partition) = self.context.partition_mut(tp) {
@@ -129,7 +133,8 @@ impl Controller {
             }
         }
         for topic in self.context.topics.values_mut() {
-            let hosted = topic.partitions.values().any(|p| p.assignment.replicas.iter().any(|id| dead.contains(id)));
+            let hosted =
+                topic.partitions.values().any(|p| p.assignment.replicas.iter().any(|id| dead.contains(id)));
             if let Some(deletion) = topic.deletion.as_mut().filter(|_| hosted) {
                 *deletion = crate::context::Deletion { ineligible: true, ..Default::default() };
             }

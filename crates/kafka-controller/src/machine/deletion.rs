@@ -26,7 +26,9 @@ impl Controller {
         let delete = |path: String| ZkWrite::Delete { path, version: -1 };
         match step {
             Step::LoadDeletions => vec![ZkOp::GetChildren { path: path::DELETE_TOPICS.into(), watch: true }],
-            Step::RemoveRequests { topics } => topics.iter().map(|t| self.fenced([delete(path::delete_topic(t))])).collect(),
+            Step::RemoveRequests { topics } => {
+                topics.iter().map(|t| self.fenced([delete(path::delete_topic(t))])).collect()
+            }
             Step::ListTree { levels, .. } => {
                 let deepest = levels.last().map(Vec::as_slice).unwrap_or_default();
                 deepest.iter().map(|p| ZkOp::GetChildren { path: p.clone(), watch: false }).collect()
@@ -37,7 +39,9 @@ impl Controller {
                 deepest.iter().map(|p| self.fenced([delete(p.clone())])).collect()
             }
             Step::DeleteConfig { topic } => vec![self.fenced([delete(path::config("topics", topic))])],
-            Step::DeleteTopicAndRequest { topic } => vec![self.fenced([delete(path::topic(topic)), delete(path::delete_topic(topic))])],
+            Step::DeleteTopicAndRequest { topic } => {
+                vec![self.fenced([delete(path::topic(topic)), delete(path::delete_topic(topic))])]
+            }
             Step::DeleteTopicOnly { topic } => vec![self.fenced([delete(path::topic(topic))])],
             _ => Vec::new(),
         }
@@ -64,7 +68,11 @@ impl Controller {
                 if next.is_empty() {
                     self.next([Step::DeleteTree { topic, levels }]);
                 } else if levels.len() >= TREE_DEPTH_MAX {
-                    tracing::error!(topic, path = next[0], "unexpected node below the topic; remove it by hand, deletion waits until a broker restarts");
+                    tracing::error!(
+                        topic,
+                        path = next[0],
+                        "unexpected node below the topic; remove it by hand, deletion waits until a broker restarts"
+                    );
                     self.halt_deletion(&topic);
                 } else {
                     levels.push(next);
@@ -88,7 +96,8 @@ impl Controller {
     }
 
     fn on_deletions_requested(&mut self, requested: Vec<String>) {
-        let (known, unknown): (Vec<_>, Vec<_>) = requested.into_iter().partition(|t| self.context.topics.contains_key(t));
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            requested.into_iter().partition(|t| self.context.topics.contains_key(t));
         let mut remove = unknown;
         if !remove.is_empty() {
             tracing::warn!(topics = ?remove, "ignoring requests to delete topics that do not exist");
@@ -113,7 +122,13 @@ impl Controller {
 
     /// Starts what can be started and finishes what has nothing left to wait for.
     fn resume_deletions(&mut self) {
-        let queued: Vec<String> = self.context.topics.iter().filter(|(_, t)| t.deletion.is_some()).map(|(n, _)| n.clone()).collect();
+        let queued: Vec<String> = self
+            .context
+            .topics
+            .iter()
+            .filter(|(_, t)| t.deletion.is_some())
+            .map(|(n, _)| n.clone())
+            .collect();
         for name in queued {
             let Some(topic) = self.context.topics.get(&name) else { continue };
             let Some(deletion) = &topic.deletion else { continue };
@@ -130,8 +145,13 @@ impl Controller {
 
     fn start_deletion(&mut self, name: &str) {
         let Some(topic) = self.context.topics.get_mut(name) else { return };
-        let replicas: Vec<(i32, i32)> = topic.partitions.iter().flat_map(|(p, part)| part.assignment.replicas.iter().map(|id| (*p, *id))).collect();
-        let dead: Vec<i32> = replicas.iter().map(|(_, id)| *id).filter(|id| !self.context.brokers.contains_key(id)).collect();
+        let replicas: Vec<(i32, i32)> = topic
+            .partitions
+            .iter()
+            .flat_map(|(p, part)| part.assignment.replicas.iter().map(|id| (*p, *id)))
+            .collect();
+        let dead: Vec<i32> =
+            replicas.iter().map(|(_, id)| *id).filter(|id| !self.context.brokers.contains_key(id)).collect();
         let deletion = topic.deletion.get_or_insert_with(Deletion::default);
         if !dead.is_empty() {
             tracing::warn!(topic = name, brokers = ?dead, "deletion waits for brokers that are not alive");
@@ -143,13 +163,18 @@ impl Controller {
         for partition in topic.partitions.values_mut() {
             partition.status = PartitionStatus::Deleted;
         }
-        let partitions: Vec<TopicPartition> = topic.partitions.keys().map(|p| TopicPartition { topic: name.to_string(), partition: *p }).collect();
+        let partitions: Vec<TopicPartition> = topic
+            .partitions
+            .keys()
+            .map(|p| TopicPartition { topic: name.to_string(), partition: *p })
+            .collect();
         // Brokers forget the topic before its data goes.
         let all = partitions.iter().filter_map(|tp| self.context.decision(tp, false)).collect();
         self.push_metadata(self.context.brokers.keys().copied().collect(), all);
         let brokers: Vec<(i32, i64)> = self.context.brokers.values().map(|b| (b.id, b.epoch)).collect();
         for (broker, broker_epoch) in brokers {
-            let hosted: Vec<_> = partitions.iter().filter(|tp| replicas.contains(&(tp.partition, broker))).cloned().collect();
+            let hosted: Vec<_> =
+                partitions.iter().filter(|tp| replicas.contains(&(tp.partition, broker))).cloned().collect();
             if !hosted.is_empty() {
                 self.stop_replicas(broker, broker_epoch, hosted);
             }
@@ -164,16 +189,29 @@ impl Controller {
         self.next_token += 1;
         let partitions = hosted
             .iter()
-            .map(|tp| StopReplicaPartition { partition: tp.clone(), leader_epoch: PartitionState::EPOCH_DURING_DELETE, delete: true })
+            .map(|tp| StopReplicaPartition {
+                partition: tp.clone(),
+                leader_epoch: PartitionState::EPOCH_DURING_DELETE,
+                delete: true,
+            })
             .collect();
         self.stopping.insert(token, (broker, hosted));
-        self.out.push(Effect::StopReplica { token, broker, broker_epoch, controller_epoch: self.context.epoch, partitions });
+        self.out.push(Effect::StopReplica {
+            token,
+            broker,
+            broker_epoch,
+            controller_epoch: self.context.epoch,
+            partitions,
+        });
     }
 
     pub(super) fn on_replicas_stopped(&mut self, token: Token, failed: &[TopicPartition]) {
         let Some((broker, partitions)) = self.stopping.remove(&token) else { return };
         for tp in partitions {
-            let Some(deletion) = self.context.topics.get_mut(&tp.topic).and_then(|t| t.deletion.as_mut()) else { continue };
+            let Some(deletion) = self.context.topics.get_mut(&tp.topic).and_then(|t| t.deletion.as_mut())
+            else {
+                continue;
+            };
             if failed.contains(&tp) {
                 tracing::error!(partition = %tp, broker, "broker could not delete its replica; deletion waits until it restarts");
                 *deletion = Deletion { ineligible: true, ..Deletion::default() };
@@ -189,7 +227,12 @@ impl Controller {
         self.next([Step::ListTree { topic, levels }]);
     }
 
-    fn on_level_deleted(&mut self, topic: String, mut levels: Vec<Vec<String>>, results: Vec<ZkResult>) -> Flow {
+    fn on_level_deleted(
+        &mut self,
+        topic: String,
+        mut levels: Vec<Vec<String>>,
+        results: Vec<ZkResult>,
+    ) -> Flow {
         if levels.len() <= 1 {
             self.next([Step::DeleteConfig { topic }]);
             return Ok(());
@@ -212,7 +255,10 @@ impl Controller {
             Written::Done(_) => self.forget(&topic),
             Written::Refused(ZkError::NotEmpty, _) => self.list_tree(topic),
             // One of the two is gone: our own lost try, or somebody with a command line.
-            Written::Refused(ZkError::NoNode, Some(1)) => self.next([Step::RemoveRequests { topics: vec![topic.clone()] }, Step::DeleteTopicOnly { topic }]),
+            Written::Refused(ZkError::NoNode, Some(1)) => self.next([
+                Step::RemoveRequests { topics: vec![topic.clone()] },
+                Step::DeleteTopicOnly { topic },
+            ]),
             Written::Refused(..) => self.next([Step::DeleteTopicOnly { topic }]),
         }
         Ok(())

@@ -15,10 +15,16 @@ impl Controller {
         let read = |path: &str| ZkOp::GetData { path: path.into(), watch: false };
         match step {
             // exists leaves its watch whether the node is there or not.
-            Step::LookAtController => vec![ZkOp::Exists { path: path::CONTROLLER.into(), watch: true }, read(path::CONTROLLER)],
+            Step::LookAtController => {
+                vec![ZkOp::Exists { path: path::CONTROLLER.into(), watch: true }, read(path::CONTROLLER)]
+            }
             Step::ReadEpoch => vec![read(path::CONTROLLER_EPOCH)],
             Step::CreateEpoch => {
-                vec![ZkOp::Write(vec![ZkWrite::Create { path: path::CONTROLLER_EPOCH.into(), data: Some(controller_epoch_encode(0)), ephemeral: false }])]
+                vec![ZkOp::Write(vec![ZkWrite::Create {
+                    path: path::CONTROLLER_EPOCH.into(),
+                    data: Some(controller_epoch_encode(0)),
+                    ephemeral: false,
+                }])]
             }
             Step::Claim { epoch, version } => vec![self.claim(*epoch, *version)],
             Step::VerifyClaim { .. } => vec![read(path::CONTROLLER), read(path::CONTROLLER_EPOCH)],
@@ -31,10 +37,19 @@ impl Controller {
     }
 
     fn claim(&self, epoch: i32, version: i32) -> ZkOp {
-        let registration = ControllerRegistration { broker_id: self.config.broker_id, timestamp_ms: self.now_ms };
+        let registration =
+            ControllerRegistration { broker_id: self.config.broker_id, timestamp_ms: self.now_ms };
         ZkOp::Write(vec![
-            ZkWrite::Create { path: path::CONTROLLER.into(), data: Some(registration.encode(self.config.controller_version)), ephemeral: true },
-            ZkWrite::SetData { path: path::CONTROLLER_EPOCH.into(), data: controller_epoch_encode(epoch), version },
+            ZkWrite::Create {
+                path: path::CONTROLLER.into(),
+                data: Some(registration.encode(self.config.controller_version)),
+                ephemeral: true,
+            },
+            ZkWrite::SetData {
+                path: path::CONTROLLER_EPOCH.into(),
+                data: controller_epoch_encode(epoch),
+                version,
+            },
         ])
     }
 
@@ -44,14 +59,17 @@ impl Controller {
             Step::ReadEpoch => match data(only(results))? {
                 None => self.next([Step::CreateEpoch]),
                 Some((bytes, stat)) => {
-                    let epoch = controller_epoch_decode(&bytes).map_err(|e| Stop::Unexpected(e.to_string()))?;
+                    let epoch =
+                        controller_epoch_decode(&bytes).map_err(|e| Stop::Unexpected(e.to_string()))?;
                     self.next([Step::Claim { epoch: epoch.saturating_add(1), version: stat.version }]);
                 }
             },
             // Created, or there all the same.
             Step::CreateEpoch => written(only(results)).map(|_| self.next([Step::ReadEpoch]))?,
             Step::Claim { epoch, .. } => match written(only(results))? {
-                Written::Done(stats) => self.become_elected(epoch, stats.get(1).copied().flatten().map(|s| s.version))?,
+                Written::Done(stats) => {
+                    self.become_elected(epoch, stats.get(1).copied().flatten().map(|s| s.version))?
+                }
                 Written::Refused(..) => self.next([Step::VerifyClaim { epoch }]),
             },
             Step::VerifyClaim { epoch } => self.on_claim_verified(epoch, results)?,
@@ -103,7 +121,8 @@ impl Controller {
 
     fn on_claim_verified(&mut self, epoch: i32, results: Vec<ZkResult>) -> Flow {
         let mut results = results.into_iter();
-        let (controller, stored) = (results.next().expect("two operations"), results.next().expect("two operations"));
+        let (controller, stored) =
+            (results.next().expect("two operations"), results.next().expect("two operations"));
         let named = data(controller)?.and_then(|(bytes, _)| ControllerRegistration::decode(&bytes).ok());
         let stored = data(stored)?;
         if let (Some(named), Some((bytes, stat))) = (named, stored)

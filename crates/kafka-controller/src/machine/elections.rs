@@ -12,7 +12,11 @@ use crate::zk::{ZkError, ZkResult};
 use crate::zkdata::{PartitionState, config_decode};
 
 impl Controller {
-    pub(super) fn on_states_for_election(&mut self, partitions: Vec<TopicPartition>, results: Vec<ZkResult>) -> Flow {
+    pub(super) fn on_states_for_election(
+        &mut self,
+        partitions: Vec<TopicPartition>,
+        results: Vec<ZkResult>,
+    ) -> Flow {
         let mut states = self.read_states(partitions, results)?;
         states.retain(|(tp, state, _)| {
             let newer = state.controller_epoch > self.context.epoch;
@@ -22,7 +26,8 @@ impl Controller {
             !newer
         });
         let no_live_isr = |(_, state, _): &&ReadState| !state.isr.iter().any(|id| self.context.is_live(*id));
-        let mut topics: Vec<String> = states.iter().filter(no_live_isr).map(|(tp, ..)| tp.topic.clone()).collect();
+        let mut topics: Vec<String> =
+            states.iter().filter(no_live_isr).map(|(tp, ..)| tp.topic.clone()).collect();
         topics.sort_unstable();
         topics.dedup();
         if topics.is_empty() {
@@ -33,12 +38,19 @@ impl Controller {
         Ok(())
     }
 
-    pub(super) fn on_unclean_known(&mut self, states: Vec<ReadState>, topics: Vec<String>, results: Vec<ZkResult>) -> Flow {
+    pub(super) fn on_unclean_known(
+        &mut self,
+        states: Vec<ReadState>,
+        topics: Vec<String>,
+        results: Vec<ZkResult>,
+    ) -> Flow {
         let mut unclean = UncleanByTopic::new();
         for (topic, result) in topics.into_iter().zip(results) {
             let bytes = data(result)?.map(|(bytes, _)| bytes);
             let allowed = match config_decode(bytes.as_deref()) {
-                Ok(config) => config.get("unclean.leader.election.enable").map_or(self.config.unclean_leader_election_enable, |v| v == "true"),
+                Ok(config) => config
+                    .get("unclean.leader.election.enable")
+                    .map_or(self.config.unclean_leader_election_enable, |v| v == "true"),
                 Err(error) => {
                     tracing::error!(topic, "{error}; no unclean election");
                     false
@@ -59,7 +71,11 @@ impl Controller {
             let clean = live.iter().copied().find(|id| state.isr.contains(id));
             let allowed = unclean.get(&tp.topic).copied().unwrap_or(false);
             let (leader, isr, recovering) = match (clean, live.first()) {
-                (Some(leader), _) => (leader, state.isr.iter().copied().filter(|id| self.context.is_live(*id)).collect(), state.recovering),
+                (Some(leader), _) => (
+                    leader,
+                    state.isr.iter().copied().filter(|id| self.context.is_live(*id)).collect(),
+                    state.recovering,
+                ),
                 (None, Some(leader)) if allowed => (*leader, vec![*leader], self.config.leader_recovery),
                 _ => {
                     tracing::error!(partition = %tp, isr = ?state.isr, "no in-sync replica is alive; the partition has no leader until one starts");
@@ -69,7 +85,10 @@ impl Controller {
                     continue;
                 }
             };
-            let state = PartitionState { recovering, ..PartitionState::new(self.context.epoch, leader, state.leader_epoch + 1, isr) };
+            let state = PartitionState {
+                recovering,
+                ..PartitionState::new(self.context.epoch, leader, state.leader_epoch + 1, isr)
+            };
             writes.push(StateWrite { tp, state, version });
         }
         if !writes.is_empty() {
@@ -89,7 +108,9 @@ impl Controller {
                     self.tell(&live, &tp, false);
                 }
                 Written::Refused(ZkError::BadVersion, _) => again.push(tp),
-                Written::Refused(error, _) => tracing::warn!(partition = %tp, ?error, "cannot write the state; the topic is probably gone"),
+                Written::Refused(error, _) => {
+                    tracing::warn!(partition = %tp, ?error, "cannot write the state; the topic is probably gone")
+                }
             }
         }
         if !again.is_empty() {
@@ -99,7 +120,12 @@ impl Controller {
     }
 
     /// A dead replica leaves the ISR, unless it is the last in it; if it led, there is no leader.
-    pub(super) fn on_states_for_shrink(&mut self, broker: i32, partitions: Vec<TopicPartition>, results: Vec<ZkResult>) -> Flow {
+    pub(super) fn on_states_for_shrink(
+        &mut self,
+        broker: i32,
+        partitions: Vec<TopicPartition>,
+        results: Vec<ZkResult>,
+    ) -> Flow {
         let mut writes = Vec::new();
         for (tp, state, version) in self.read_states(partitions, results)? {
             if !state.isr.contains(&broker) {
@@ -116,7 +142,10 @@ impl Controller {
                 self.tell_of_shrink(&tp);
                 continue;
             }
-            let state = PartitionState { recovering: state.recovering, ..PartitionState::new(self.context.epoch, leader, state.leader_epoch + 1, isr) };
+            let state = PartitionState {
+                recovering: state.recovering,
+                ..PartitionState::new(self.context.epoch, leader, state.leader_epoch + 1, isr)
+            };
             writes.push(StateWrite { tp, state, version });
         }
         if !writes.is_empty() {
@@ -125,7 +154,12 @@ impl Controller {
         Ok(())
     }
 
-    pub(super) fn on_shrinks_written(&mut self, broker: i32, writes: Vec<StateWrite>, results: Vec<ZkResult>) -> Flow {
+    pub(super) fn on_shrinks_written(
+        &mut self,
+        broker: i32,
+        writes: Vec<StateWrite>,
+        results: Vec<ZkResult>,
+    ) -> Flow {
         let mut again = Vec::new();
         for (write, result) in writes.into_iter().zip(results) {
             let StateWrite { tp, state, version } = write;
@@ -136,7 +170,9 @@ impl Controller {
                     self.tell_of_shrink(&tp);
                 }
                 Written::Refused(ZkError::BadVersion, _) => again.push(tp),
-                Written::Refused(error, _) => tracing::warn!(partition = %tp, ?error, "cannot write the state; the topic is probably gone"),
+                Written::Refused(error, _) => {
+                    tracing::warn!(partition = %tp, ?error, "cannot write the state; the topic is probably gone")
+                }
             }
         }
         if !again.is_empty() {

@@ -45,8 +45,13 @@ impl Controller {
                     Some(version) => ZkWrite::SetData { path, data, version: *version },
                 }])]
             }
-            Step::PurgeNotifications { root } => vec![ZkOp::GetChildren { path: (*root).into(), watch: false }],
-            Step::DeleteNodes { paths } => paths.iter().map(|p| self.fenced([ZkWrite::Delete { path: p.clone(), version: -1 }])).collect(),
+            Step::PurgeNotifications { root } => {
+                vec![ZkOp::GetChildren { path: (*root).into(), watch: false }]
+            }
+            Step::DeleteNodes { paths } => paths
+                .iter()
+                .map(|p| self.fenced([ZkWrite::Delete { path: p.clone(), version: -1 }]))
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -62,7 +67,8 @@ impl Controller {
                 }
             }
             Step::PurgeNotifications { root } => {
-                let paths: Vec<_> = children(only(results))?.into_iter().map(|name| format!("{root}/{name}")).collect();
+                let paths: Vec<_> =
+                    children(only(results))?.into_iter().map(|name| format!("{root}/{name}")).collect();
                 if !paths.is_empty() {
                     self.next([Step::DeleteNodes { paths }]);
                 }
@@ -81,7 +87,8 @@ impl Controller {
             None => Step::WriteFeature { data: wanted(Default::default()).encode(), version: None },
             Some((bytes, stat)) => {
                 let existing = FeatureNode::decode(&bytes).map_err(|e| Stop::Unexpected(e.to_string()))?;
-                let node = wanted(if existing.enabled { existing.features.clone() } else { Default::default() });
+                let node =
+                    wanted(if existing.enabled { existing.features.clone() } else { Default::default() });
                 if node == existing {
                     return Ok(());
                 }

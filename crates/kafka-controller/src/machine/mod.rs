@@ -114,7 +114,14 @@ impl ControllerConfig {
 
     /// As Kafka 3.9 with its own inter-broker protocol.
     pub fn kafka_3_9(broker_id: i32) -> ControllerConfig {
-        ControllerConfig { controller_version: 2, topic_version: 3, topic_ids: true, feature_version: 2, leader_recovery: true, ..ControllerConfig::kafka_2_7(broker_id) }
+        ControllerConfig {
+            controller_version: 2,
+            topic_version: 3,
+            topic_ids: true,
+            feature_version: 2,
+            leader_recovery: true,
+            ..ControllerConfig::kafka_2_7(broker_id)
+        }
     }
 }
 

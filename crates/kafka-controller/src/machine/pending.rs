@@ -21,7 +21,8 @@ impl Controller {
     /// LeaderAndIsr to `brokers` for a partition; everybody learns of it by UpdateMetadata.
     pub(super) fn tell(&mut self, brokers: &[i32], tp: &TopicPartition, is_new: bool) {
         for broker in brokers {
-            let entry = self.pending.leader_and_isr.entry(*broker).or_default().entry(tp.clone()).or_default();
+            let entry =
+                self.pending.leader_and_isr.entry(*broker).or_default().entry(tp.clone()).or_default();
             *entry |= is_new;
         }
         self.pending.metadata.insert(tp.clone());
@@ -43,9 +44,15 @@ impl Controller {
         let controller_epoch = self.context.epoch;
         for (broker, partitions) in pending.leader_and_isr {
             let Some(live) = self.context.brokers.get(&broker) else { continue };
-            let partitions: Vec<_> = partitions.iter().filter_map(|(tp, is_new)| self.context.decision(tp, *is_new)).collect();
+            let partitions: Vec<_> =
+                partitions.iter().filter_map(|(tp, is_new)| self.context.decision(tp, *is_new)).collect();
             if !partitions.is_empty() {
-                self.out.push(Effect::LeaderAndIsr { broker, broker_epoch: live.epoch, controller_epoch, partitions });
+                self.out.push(Effect::LeaderAndIsr {
+                    broker,
+                    broker_epoch: live.epoch,
+                    controller_epoch,
+                    partitions,
+                });
             }
         }
         if pending.metadata.is_empty() && !pending.announce {
@@ -61,6 +68,11 @@ impl Controller {
             return;
         }
         let live_brokers = self.context.brokers.values().cloned().collect();
-        self.out.push(Effect::UpdateMetadata { brokers, controller_epoch: self.context.epoch, live_brokers, partitions });
+        self.out.push(Effect::UpdateMetadata {
+            brokers,
+            controller_epoch: self.context.epoch,
+            live_brokers,
+            partitions,
+        });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::brokers::brokers_operations;
 use super::steps::{Step, Work};
 use super::{Controller, ERROR_BACKOFF_MS, Phase, RETRY_BACKOFF_MS};
 use crate::io::{Effect, Token};
@@ -56,7 +57,8 @@ pub(super) enum Written {
 impl Controller {
     /// A write that happens only while this is the controller.
     pub(super) fn fenced(&self, writes: impl IntoIterator<Item = ZkWrite>) -> ZkOp {
-        let check = ZkWrite::Check { path: path::CONTROLLER_EPOCH.into(), version: self.context.epoch_zk_version };
+        let check =
+            ZkWrite::Check { path: path::CONTROLLER_EPOCH.into(), version: self.context.epoch_zk_version };
         ZkOp::Write(std::iter::once(check).chain(writes).collect())
     }
 
@@ -79,7 +81,15 @@ impl Controller {
             } else if let Some(step) = self.steps.pop_front() {
                 let ops = self.operations(&step);
                 let results = vec![None; ops.len()];
-                self.batch = Some(Batch { step, unsent: (0..ops.len()).collect(), ops, in_flight: BTreeMap::new(), lost: Vec::new(), lost_at_ms: 0, results });
+                self.batch = Some(Batch {
+                    step,
+                    unsent: (0..ops.len()).collect(),
+                    ops,
+                    in_flight: BTreeMap::new(),
+                    lost: Vec::new(),
+                    lost_at_ms: 0,
+                    results,
+                });
             } else if let Some(work) = self.work.pop_front() {
                 self.queued.remove(&work);
                 self.begin(work);
@@ -125,7 +135,8 @@ impl Controller {
     }
 
     fn finish(&mut self, batch: Batch) {
-        let fenced_out = batch.ops.iter().zip(&batch.results).any(|(op, result)| is_fenced_out(op, result.as_ref()));
+        let fenced_out =
+            batch.ops.iter().zip(&batch.results).any(|(op, result)| is_fenced_out(op, result.as_ref()));
         let results = batch.results.into_iter().flatten().collect();
         let flow = if fenced_out { Err(Stop::Fenced) } else { self.complete(batch.step, results) };
         match flow {
@@ -153,19 +164,18 @@ impl Controller {
     }
 
     fn begin(&mut self, work: Work) {
-        if work == Work::ControllerChange {
-            self.steps.push_back(Step::LookAtController);
-            return;
-        }
-        if self.phase != Phase::Active {
+        // Whoever is not in office cares for nothing but the office.
+        if self.phase != Phase::Active && work != Work::ControllerChange {
             return;
         }
         match work {
-            Work::ControllerChange => unreachable!("handled above"),
+            Work::ControllerChange => self.steps.push_back(Step::LookAtController),
             Work::BrokerChange => self.steps.push_back(Step::LoadBrokers { initial: false }),
             Work::BrokerModification(id) => self.steps.push_back(Step::ReadBroker { id }),
             Work::TopicChange => self.steps.push_back(Step::LoadTopics { initial: false }),
-            Work::PartitionModification(topic) => self.steps.push_back(Step::ReadTopics { names: vec![topic], initial: false }),
+            Work::PartitionModification(topic) => {
+                self.steps.push_back(Step::ReadTopics { names: vec![topic], initial: false })
+            }
             Work::TopicDeletion => self.steps.extend([Step::LoadDeletions, Step::ResumeDeletions]),
             Work::ReplicasStopped { token, failed } => self.on_replicas_stopped(token, &failed),
         }
@@ -174,16 +184,27 @@ impl Controller {
     /// What a step asks of ZooKeeper.
     fn operations(&mut self, step: &Step) -> Vec<ZkOp> {
         match step {
-            Step::LookAtController | Step::ReadEpoch | Step::CreateEpoch | Step::Claim { .. } | Step::VerifyClaim { .. } | Step::LeaveController { .. } => {
-                self.election_operations(step)
-            }
-            Step::Enter(_) | Step::ReadFeature | Step::WriteFeature { .. } | Step::PurgeNotifications { .. } | Step::DeleteNodes { .. } | Step::Announce => {
-                self.failover_operations(step)
-            }
-            Step::LoadBrokers { .. } | Step::ReadBrokers { .. } | Step::BrokersUp { .. } | Step::BrokersDown { .. } | Step::ReadBroker { .. } => {
-                brokers_operations(step)
-            }
-            Step::LoadTopics { .. } | Step::ReadTopics { .. } | Step::WriteTopicIds { .. } | Step::RestoreAssignment { .. } => self.topics_operations(step),
+            Step::LookAtController
+            | Step::ReadEpoch
+            | Step::CreateEpoch
+            | Step::Claim { .. }
+            | Step::VerifyClaim { .. }
+            | Step::LeaveController { .. } => self.election_operations(step),
+            Step::Enter(_)
+            | Step::ReadFeature
+            | Step::WriteFeature { .. }
+            | Step::PurgeNotifications { .. }
+            | Step::DeleteNodes { .. }
+            | Step::Announce => self.failover_operations(step),
+            Step::LoadBrokers { .. }
+            | Step::ReadBrokers { .. }
+            | Step::BrokersUp { .. }
+            | Step::BrokersDown { .. }
+            | Step::ReadBroker { .. } => brokers_operations(step),
+            Step::LoadTopics { .. }
+            | Step::ReadTopics { .. }
+            | Step::WriteTopicIds { .. }
+            | Step::RestoreAssignment { .. } => self.topics_operations(step),
             Step::LoadDeletions
             | Step::RemoveRequests { .. }
             | Step::ResumeDeletions
@@ -198,16 +219,27 @@ impl Controller {
 
     fn complete(&mut self, step: Step, results: Vec<ZkResult>) -> Flow {
         match step {
-            Step::LookAtController | Step::ReadEpoch | Step::CreateEpoch | Step::Claim { .. } | Step::VerifyClaim { .. } | Step::LeaveController { .. } => {
-                self.election_complete(step, results)
-            }
-            Step::Enter(_) | Step::ReadFeature | Step::WriteFeature { .. } | Step::PurgeNotifications { .. } | Step::DeleteNodes { .. } | Step::Announce => {
-                self.failover_complete(step, results)
-            }
-            Step::LoadBrokers { .. } | Step::ReadBrokers { .. } | Step::BrokersUp { .. } | Step::BrokersDown { .. } | Step::ReadBroker { .. } => {
-                self.brokers_complete(step, results)
-            }
-            Step::LoadTopics { .. } | Step::ReadTopics { .. } | Step::WriteTopicIds { .. } | Step::RestoreAssignment { .. } => self.topics_complete(step, results),
+            Step::LookAtController
+            | Step::ReadEpoch
+            | Step::CreateEpoch
+            | Step::Claim { .. }
+            | Step::VerifyClaim { .. }
+            | Step::LeaveController { .. } => self.election_complete(step, results),
+            Step::Enter(_)
+            | Step::ReadFeature
+            | Step::WriteFeature { .. }
+            | Step::PurgeNotifications { .. }
+            | Step::DeleteNodes { .. }
+            | Step::Announce => self.failover_complete(step, results),
+            Step::LoadBrokers { .. }
+            | Step::ReadBrokers { .. }
+            | Step::BrokersUp { .. }
+            | Step::BrokersDown { .. }
+            | Step::ReadBroker { .. } => self.brokers_complete(step, results),
+            Step::LoadTopics { .. }
+            | Step::ReadTopics { .. }
+            | Step::WriteTopicIds { .. }
+            | Step::RestoreAssignment { .. } => self.topics_complete(step, results),
             Step::LoadDeletions
             | Step::RemoveRequests { .. }
             | Step::ResumeDeletions
@@ -221,11 +253,10 @@ impl Controller {
     }
 }
 
-use super::brokers::brokers_operations;
-
 fn is_fenced_out(op: &ZkOp, result: Option<&ZkResult>) -> bool {
     let ZkOp::Write(writes) = op else { return false };
-    let checks = matches!(writes.first(), Some(ZkWrite::Check { path, .. }) if path == path::CONTROLLER_EPOCH);
+    let checks =
+        matches!(writes.first(), Some(ZkWrite::Check { path, .. }) if path == path::CONTROLLER_EPOCH);
     let failed = matches!(
         result,
         Some(Err(ZkFailure { error: ZkError::BadVersion | ZkError::NoNode, op_index: Some(0) }))
@@ -265,9 +296,10 @@ pub(super) fn children(result: ZkResult) -> Result<Vec<String>, Stop> {
 pub(super) fn written(result: ZkResult) -> Result<Written, Stop> {
     match result {
         Ok(ZkReply::Written(stats)) => Ok(Written::Done(stats)),
-        Err(ZkFailure { error: error @ (ZkError::NoNode | ZkError::NodeExists | ZkError::BadVersion | ZkError::NotEmpty), op_index }) => {
-            Ok(Written::Refused(error, op_index))
-        }
+        Err(ZkFailure {
+            error: error @ (ZkError::NoNode | ZkError::NodeExists | ZkError::BadVersion | ZkError::NotEmpty),
+            op_index,
+        }) => Ok(Written::Refused(error, op_index)),
         other => Err(unexpected(&other)),
     }
 }

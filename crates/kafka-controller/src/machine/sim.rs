@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::zk::{ZkError, ZkFailure, ZkOp, ZkReply, ZkResult, ZkStat, ZkWrite};
-use crate::zkdata::{BrokerRegistration, Endpoint, PartitionState, TopicAssignment, controller_epoch_decode, path};
+use crate::zkdata::{
+    BrokerRegistration, Endpoint, PartitionState, TopicAssignment, controller_epoch_decode, path,
+};
 use crate::{Controller, ControllerConfig, Effect, Event, TopicPartition};
 
 #[derive(Debug, Clone)]
@@ -50,7 +52,8 @@ impl Zoo {
         for part in path.split('/').skip(1) {
             at = format!("{at}/{part}");
             if !self.nodes.contains_key(&at) {
-                self.apply(None, &ZkWrite::Create { path: at.clone(), data: None, ephemeral: false }).unwrap();
+                self.apply(None, &ZkWrite::Create { path: at.clone(), data: None, ephemeral: false })
+                    .unwrap();
             }
         }
     }
@@ -66,7 +69,8 @@ impl Zoo {
         self.node_watches.retain(|(s, _)| *s != session);
         self.child_watches.retain(|(s, _)| *s != session);
         self.fired.retain(|(s, _)| *s != session);
-        let owned: Vec<String> = self.nodes.iter().filter(|(_, n)| n.owner == Some(session)).map(|(p, _)| p.clone()).collect();
+        let owned: Vec<String> =
+            self.nodes.iter().filter(|(_, n)| n.owner == Some(session)).map(|(p, _)| p.clone()).collect();
         for path in owned {
             self.apply(None, &ZkWrite::Delete { path, version: -1 }).unwrap();
         }
@@ -185,7 +189,8 @@ impl Zoo {
     }
 
     fn fire(&mut self, path: &str, parent_too: bool) {
-        let mut hit: BTreeSet<(u64, String)> = self.node_watches.iter().filter(|(_, p)| p == path).cloned().collect();
+        let mut hit: BTreeSet<(u64, String)> =
+            self.node_watches.iter().filter(|(_, p)| p == path).cloned().collect();
         self.node_watches.retain(|(_, p)| p != path);
         if parent_too {
             let of = parent(path).to_string();
@@ -234,7 +239,12 @@ pub(crate) struct Cluster {
 pub(crate) fn registration() -> BrokerRegistration {
     BrokerRegistration {
         version: 5,
-        endpoints: vec![Endpoint { listener: "PLAINTEXT".into(), host: "h".into(), port: 9092, security_protocol: "PLAINTEXT".into() }],
+        endpoints: vec![Endpoint {
+            listener: "PLAINTEXT".into(),
+            host: "h".into(),
+            port: 9092,
+            security_protocol: "PLAINTEXT".into(),
+        }],
         rack: None,
         jmx_port: -1,
         features: BTreeMap::new(),
@@ -266,7 +276,8 @@ impl Cluster {
     pub fn connect(&mut self, index: usize) {
         let id = self.brokers[index].id;
         let session = self.zoo.open_session();
-        let create = ZkWrite::Create { path: path::broker(id), data: Some(registration().encode()), ephemeral: true };
+        let create =
+            ZkWrite::Create { path: path::broker(id), data: Some(registration().encode()), ephemeral: true };
         self.zoo.run(session, &ZkOp::Write(vec![create])).unwrap();
         self.brokers[index].session = Some(session);
         self.brokers[index].events.push_back(Event::SessionEstablished);
@@ -296,7 +307,9 @@ impl Cluster {
             if n < carried_out {
                 let _ = self.zoo.run(session, &op);
             }
-            self.brokers[index].events.push_back(Event::Zk { token, result: Err(ZkError::ConnectionLoss.into()) });
+            self.brokers[index]
+                .events
+                .push_back(Event::Zk { token, result: Err(ZkError::ConnectionLoss.into()) });
         }
         let after = if self.random.bool() { Event::Connected } else { Event::Tick };
         self.brokers[index].events.push_back(after);
@@ -338,7 +351,8 @@ impl Cluster {
     /// Two controllers may believe in themselves, but only one with the epoch that lets it write.
     fn check_one_office(&self) {
         let epoch = self.zoo.data(path::CONTROLLER_EPOCH).map(|d| controller_epoch_decode(d).unwrap());
-        let office = self.brokers.iter().filter(|b| b.controller.is_elected() && Some(b.controller.epoch()) == epoch);
+        let office =
+            self.brokers.iter().filter(|b| b.controller.is_elected() && Some(b.controller.epoch()) == epoch);
         assert!(office.count() <= 1, "two controllers of epoch {epoch:?}");
     }
 
@@ -367,10 +381,17 @@ impl Cluster {
                 let Some(target) = self.alive(broker, controller_epoch) else { return };
                 for decision in partitions {
                     assert!(decision.leader >= -1 && decision.assignment.replicas.contains(&broker));
-                    let known = target.replicas.insert(decision.partition.clone(), (decision.controller_epoch, decision.leader_epoch));
+                    let known = target.replicas.insert(
+                        decision.partition.clone(),
+                        (decision.controller_epoch, decision.leader_epoch),
+                    );
                     if let Some((_, leader_epoch)) = known {
                         // A topic that was deleted and created again starts over with isNew.
-                        assert!(decision.leader_epoch >= leader_epoch || decision.is_new, "{} goes back", decision.partition);
+                        assert!(
+                            decision.leader_epoch >= leader_epoch || decision.is_new,
+                            "{} goes back",
+                            decision.partition
+                        );
                     }
                 }
             }
@@ -383,7 +404,9 @@ impl Cluster {
                 self.brokers[from].events.push_back(Event::ReplicasStopped { token, failed: Vec::new() });
             }
             Effect::UpdateMetadata { live_brokers, partitions, .. } => {
-                assert!(partitions.iter().all(|d| d.leader < 0 || live_brokers.iter().any(|b| b.id == d.leader) || d.offline_replicas.contains(&d.leader)));
+                assert!(partitions.iter().all(|d| d.leader < 0
+                    || live_brokers.iter().any(|b| b.id == d.leader)
+                    || d.offline_replicas.contains(&d.leader)));
             }
             Effect::ForeignBrokers { ids } => self.foreign.extend(ids),
             Effect::ControllerChanged { id } => assert_eq!(id, self.brokers[from].controller.controller_id()),
@@ -401,20 +424,29 @@ impl Cluster {
 
     pub fn create_topic(&mut self, name: &str, replicas: Vec<Vec<i32>>) -> bool {
         let data = TopicAssignment::new(None, replicas).encode(2);
-        let created = self.zoo.write(ZkWrite::Create { path: path::topic(name), data: Some(data), ephemeral: false }).is_ok();
+        let created = self
+            .zoo
+            .write(ZkWrite::Create { path: path::topic(name), data: Some(data), ephemeral: false })
+            .is_ok();
         self.deliver_watches();
         created
     }
 
     pub fn add_partition(&mut self, name: &str, replicas: Vec<i32>) {
-        let Some(mut topic) = self.zoo.data(&path::topic(name)).map(|d| TopicAssignment::decode(d).unwrap()) else { return };
+        let Some(mut topic) = self.zoo.data(&path::topic(name)).map(|d| TopicAssignment::decode(d).unwrap())
+        else {
+            return;
+        };
         topic.partitions.insert(topic.partitions.len() as i32, replicas.into());
-        self.zoo.write(ZkWrite::SetData { path: path::topic(name), data: topic.encode(3), version: -1 }).unwrap();
+        self.zoo
+            .write(ZkWrite::SetData { path: path::topic(name), data: topic.encode(3), version: -1 })
+            .unwrap();
         self.deliver_watches();
     }
 
     pub fn delete_topic(&mut self, name: &str) {
-        let _ = self.zoo.write(ZkWrite::Create { path: path::delete_topic(name), data: None, ephemeral: false });
+        let _ =
+            self.zoo.write(ZkWrite::Create { path: path::delete_topic(name), data: None, ephemeral: false });
         self.deliver_watches();
     }
 
@@ -432,7 +464,9 @@ impl Cluster {
             if busy {
                 continue;
             }
-            let waiting = (0..self.brokers.len()).filter(|i| self.brokers[*i].controller.next_deadline_ms().is_some()).collect::<Vec<_>>();
+            let waiting = (0..self.brokers.len())
+                .filter(|i| self.brokers[*i].controller.next_deadline_ms().is_some())
+                .collect::<Vec<_>>();
             if waiting.is_empty() {
                 return;
             }

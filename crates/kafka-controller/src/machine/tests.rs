@@ -21,7 +21,10 @@ fn text(cluster: &Cluster, path: &str) -> String {
 fn one_broker_becomes_the_controller_and_writes_what_kafka_writes() {
     let cluster = alone();
     let controller = &cluster.brokers[0].controller;
-    assert_eq!((controller.phase(), controller.epoch(), controller.controller_id()), (Phase::Active, 1, Some(0)));
+    assert_eq!(
+        (controller.phase(), controller.epoch(), controller.controller_id()),
+        (Phase::Active, 1, Some(0))
+    );
     assert_eq!(text(&cluster, "/controller_epoch"), "1");
     assert!(text(&cluster, "/controller").starts_with(r#"{"version":2,"brokerid":0,"timestamp":""#));
     assert_eq!(text(&cluster, "/feature"), r#"{"features":{},"version":2,"status":1}"#);
@@ -33,7 +36,10 @@ fn a_topic_gets_an_id_leaders_and_states() {
     let mut cluster = alone();
     cluster.create_topic("t", vec![vec![0], vec![0]]);
     cluster.settle();
-    assert_eq!(text(&cluster, &path::partition_state("t", 1)), r#"{"controller_epoch":1,"leader":0,"version":1,"leader_epoch":0,"isr":[0]}"#);
+    assert_eq!(
+        text(&cluster, &path::partition_state("t", 1)),
+        r#"{"controller_epoch":1,"leader":0,"version":1,"leader_epoch":0,"isr":[0]}"#
+    );
     let topic = TopicAssignment::decode(cluster.zoo.data(&path::topic("t")).unwrap()).unwrap();
     assert!(topic.topic_id.is_some());
     assert_eq!(cluster.brokers[0].replicas.len(), 2);
@@ -50,7 +56,10 @@ fn kafka_2_7_gives_no_ids() {
     cluster.connect(0);
     cluster.create_topic("t", vec![vec![0]]);
     cluster.settle();
-    assert_eq!(text(&cluster, &path::topic("t")), r#"{"version":2,"partitions":{"0":[0]},"adding_replicas":{},"removing_replicas":{}}"#);
+    assert_eq!(
+        text(&cluster, &path::topic("t")),
+        r#"{"version":2,"partitions":{"0":[0]},"adding_replicas":{},"removing_replicas":{}}"#
+    );
     assert!(text(&cluster, "/controller").starts_with(r#"{"version":1,"#));
 }
 
@@ -59,12 +68,20 @@ fn a_deleted_topic_leaves_nothing_behind() {
     let mut cluster = alone();
     cluster.create_topic("t", vec![vec![0], vec![0]]);
     let config = config_encode(&[("a".to_string(), "b".to_string())].into());
-    cluster.zoo.write(ZkWrite::Create { path: path::config("topics", "t"), data: Some(config), ephemeral: false }).unwrap();
+    cluster
+        .zoo
+        .write(ZkWrite::Create { path: path::config("topics", "t"), data: Some(config), ephemeral: false })
+        .unwrap();
     cluster.settle();
     cluster.delete_topic("t");
     cluster.delete_topic("unknown");
     cluster.settle();
-    let left: Vec<_> = cluster.zoo.nodes.keys().filter(|p| p.ends_with("/t") || p.contains("/t/") || p.ends_with("unknown")).collect();
+    let left: Vec<_> = cluster
+        .zoo
+        .nodes
+        .keys()
+        .filter(|p| p.ends_with("/t") || p.contains("/t/") || p.ends_with("unknown"))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
     assert!(cluster.brokers[0].replicas.is_empty());
     cluster.create_topic("t", vec![vec![0]]);
@@ -74,13 +91,19 @@ fn a_deleted_topic_leaves_nothing_behind() {
 
 #[test]
 fn with_deletion_disabled_only_the_request_goes() {
-    let mut cluster = Cluster::new(1, 7, |id| ControllerConfig { delete_topic_enable: false, ..ControllerConfig::kafka_3_9(id) });
+    let mut cluster = Cluster::new(1, 7, |id| ControllerConfig {
+        delete_topic_enable: false,
+        ..ControllerConfig::kafka_3_9(id)
+    });
     cluster.connect(0);
     cluster.create_topic("t", vec![vec![0]]);
     cluster.settle();
     cluster.delete_topic("t");
     cluster.settle();
-    assert!(cluster.zoo.nodes.contains_key(&path::topic("t")) && !cluster.zoo.nodes.contains_key(&path::delete_topic("t")));
+    assert!(
+        cluster.zoo.nodes.contains_key(&path::topic("t"))
+            && !cluster.zoo.nodes.contains_key(&path::delete_topic("t"))
+    );
     assert!(!cluster.brokers[0].controller.is_deleting("t"));
 }
 
@@ -95,14 +118,20 @@ fn expiry_resigns_at_once_and_the_next_session_takes_over_with_a_higher_epoch() 
     assert_eq!(cluster.brokers[0].controller.controller_id(), None);
     cluster.connect(0);
     cluster.settle();
-    assert_eq!((cluster.brokers[0].controller.phase(), cluster.brokers[0].controller.epoch()), (Phase::Active, 2));
+    assert_eq!(
+        (cluster.brokers[0].controller.phase(), cluster.brokers[0].controller.epoch()),
+        (Phase::Active, 2)
+    );
     assert_eq!(cluster.state("t", 0).unwrap().leader_epoch, 0, "the leader did not change");
 }
 
 #[test]
 fn a_changed_controller_epoch_fences_the_next_write() {
     let mut cluster = alone();
-    cluster.zoo.write(ZkWrite::SetData { path: "/controller_epoch".into(), data: b"9".to_vec(), version: -1 }).unwrap();
+    cluster
+        .zoo
+        .write(ZkWrite::SetData { path: "/controller_epoch".into(), data: b"9".to_vec(), version: -1 })
+        .unwrap();
     cluster.create_topic("t", vec![vec![0]]);
     cluster.settle();
     // /controller still names this broker, in a session that is not the office: it waits until that node goes.
@@ -169,7 +198,10 @@ fn a_state_that_changes_under_an_election_is_read_again() {
     // The old leader's last word: broker 2, about to be elected, is out of sync.
     let mut state = cluster.state("t", 0).unwrap();
     state.isr = vec![1, 0];
-    cluster.zoo.write(ZkWrite::SetData { path: path::partition_state("t", 0), data: state.encode(), version: -1 }).unwrap();
+    cluster
+        .zoo
+        .write(ZkWrite::SetData { path: path::partition_state("t", 0), data: state.encode(), version: -1 })
+        .unwrap();
     cluster.settle();
     let state = cluster.state("t", 0).unwrap();
     assert_eq!((state.leader, state.isr), (0, vec![0]));
@@ -182,13 +214,28 @@ fn an_unclean_leader_needs_permission() {
         cluster.connect(0);
         cluster.connect(1);
         cluster.create_topic("t", vec![vec![1, 0]]);
-        let config = config_encode(&[("unclean.leader.election.enable".to_string(), allowed.to_string())].into());
-        cluster.zoo.write(ZkWrite::Create { path: path::config("topics", "t"), data: Some(config), ephemeral: false }).unwrap();
+        let config =
+            config_encode(&[("unclean.leader.election.enable".to_string(), allowed.to_string())].into());
+        cluster
+            .zoo
+            .write(ZkWrite::Create {
+                path: path::config("topics", "t"),
+                data: Some(config),
+                ephemeral: false,
+            })
+            .unwrap();
         cluster.settle();
         // Broker 0 falls out of sync, then broker 1 dies.
         let mut state = cluster.state("t", 0).unwrap();
         (state.isr, state.leader, state.leader_epoch) = (vec![1], 1, state.leader_epoch + 1);
-        cluster.zoo.write(ZkWrite::SetData { path: path::partition_state("t", 0), data: state.encode(), version: -1 }).unwrap();
+        cluster
+            .zoo
+            .write(ZkWrite::SetData {
+                path: path::partition_state("t", 0),
+                data: state.encode(),
+                version: -1,
+            })
+            .unwrap();
         cluster.expire(1);
         cluster.deliver_watches();
         cluster.settle();
@@ -220,7 +267,14 @@ fn unreadable_nodes_are_left_alone() {
     for path in [path::partitions("odd"), path::partition("odd", 0)] {
         cluster.zoo.write(ZkWrite::Create { path, data: None, ephemeral: false }).unwrap();
     }
-    cluster.zoo.write(ZkWrite::Create { path: path::partition_state("odd", 0), data: Some(b"{}".to_vec()), ephemeral: false }).unwrap();
+    cluster
+        .zoo
+        .write(ZkWrite::Create {
+            path: path::partition_state("odd", 0),
+            data: Some(b"{}".to_vec()),
+            ephemeral: false,
+        })
+        .unwrap();
     cluster.deliver_watches();
     cluster.settle();
     assert_eq!(cluster.brokers[0].controller.phase(), Phase::Active);
@@ -257,23 +311,36 @@ fn losing_the_session_at_every_single_step_of_a_failover_ends_well() {
 
 /// What must hold when everything has come to rest and every broker is alive.
 fn assert_rest(cluster: &Cluster) {
-    let active: Vec<i32> = cluster.brokers.iter().filter(|b| b.controller.phase() == Phase::Active).map(|b| b.id).collect();
+    let active: Vec<i32> =
+        cluster.brokers.iter().filter(|b| b.controller.phase() == Phase::Active).map(|b| b.id).collect();
     assert_eq!(active.len(), 1, "one controller");
     for broker in &cluster.brokers {
-        assert_eq!(broker.controller.controller_id(), Some(active[0]), "broker {} knows the controller; it is {:?}", broker.id, broker.controller);
+        assert_eq!(
+            broker.controller.controller_id(),
+            Some(active[0]),
+            "broker {} knows the controller; it is {:?}",
+            broker.id,
+            broker.controller
+        );
     }
     assert!(cluster.zoo.children(path::DELETE_TOPICS).is_empty(), "requests are served");
     for topic in cluster.zoo.children(path::TOPICS) {
         let assignment = TopicAssignment::decode(cluster.zoo.data(&path::topic(&topic)).unwrap()).unwrap();
         assert!(assignment.topic_id.is_some());
         for (partition, replicas) in assignment.partitions {
-            let state = cluster.state(&topic, partition).unwrap_or_else(|| panic!("{topic}-{partition} has no state"));
+            let state = cluster
+                .state(&topic, partition)
+                .unwrap_or_else(|| panic!("{topic}-{partition} has no state"));
             assert!(state.isr.contains(&state.leader), "{topic}-{partition}: {state:?}");
             let tp = TopicPartition { topic: topic.clone(), partition };
             let controller = &cluster.brokers[active[0] as usize].controller;
             assert_eq!(controller.partition_status(&tp), Some(PartitionStatus::Online));
             let told = &cluster.brokers[state.leader as usize].replicas;
-            assert_eq!(told.get(&tp).map(|t| t.1), Some(state.leader_epoch), "{tp}: the leader knows its epoch");
+            assert_eq!(
+                told.get(&tp).map(|t| t.1),
+                Some(state.leader_epoch),
+                "{tp}: the leader knows its epoch"
+            );
             assert!(replicas.replicas.contains(&state.leader));
         }
     }
@@ -372,10 +439,14 @@ fn answers_to_forgotten_tokens_and_strange_paths_are_ignored() {
 
 #[test]
 fn no_more_requests_are_in_flight_than_the_configuration_allows() {
-    let mut cluster = Cluster::new(1, 7, |id| ControllerConfig { zk_requests_in_flight_max: 3, ..ControllerConfig::kafka_3_9(id) });
+    let mut cluster = Cluster::new(1, 7, |id| ControllerConfig {
+        zk_requests_in_flight_max: 3,
+        ..ControllerConfig::kafka_3_9(id)
+    });
     cluster.create_topic("t", vec![vec![0]; 20]);
     let session = cluster.zoo.open_session();
-    let create = ZkWrite::Create { path: path::broker(0), data: Some(registration().encode()), ephemeral: true };
+    let create =
+        ZkWrite::Create { path: path::broker(0), data: Some(registration().encode()), ephemeral: true };
     cluster.zoo.run(session, &ZkOp::Write(vec![create])).unwrap();
     let controller = &mut cluster.brokers[0].controller;
     let mut effects = Vec::new();

@@ -14,12 +14,20 @@ use crate::zkdata::{TopicAssignment, path};
 impl Controller {
     pub(super) fn topics_operations(&self, step: &Step) -> Vec<ZkOp> {
         let set = |topic: &str, assignment: &TopicAssignment, version: i32| {
-            self.fenced([ZkWrite::SetData { path: path::topic(topic), data: assignment.encode(self.config.topic_version), version }])
+            self.fenced([ZkWrite::SetData {
+                path: path::topic(topic),
+                data: assignment.encode(self.config.topic_version),
+                version,
+            }])
         };
         match step {
             Step::LoadTopics { .. } => vec![ZkOp::GetChildren { path: path::TOPICS.into(), watch: true }],
-            Step::ReadTopics { names, .. } => names.iter().map(|n| ZkOp::GetData { path: path::topic(n), watch: true }).collect(),
-            Step::WriteTopicIds { topics, .. } => topics.iter().map(|(name, assignment, version)| set(name, assignment, *version)).collect(),
+            Step::ReadTopics { names, .. } => {
+                names.iter().map(|n| ZkOp::GetData { path: path::topic(n), watch: true }).collect()
+            }
+            Step::WriteTopicIds { topics, .. } => {
+                topics.iter().map(|(name, assignment, version)| set(name, assignment, *version)).collect()
+            }
             Step::RestoreAssignment { topic } => {
                 let known = self.context.topics.get(topic);
                 known.map(|t| set(topic, &t.assignment(), -1)).into_iter().collect()
@@ -58,11 +66,13 @@ impl Controller {
     }
 
     fn on_topics_listed(&mut self, names: Vec<String>, initial: bool) {
-        let gone: Vec<String> = self.context.topics.keys().filter(|known| names.binary_search(known).is_err()).cloned().collect();
+        let gone: Vec<String> =
+            self.context.topics.keys().filter(|known| names.binary_search(known).is_err()).cloned().collect();
         for name in &gone {
             self.context.topics.remove(name);
         }
-        let new: Vec<String> = names.into_iter().filter(|name| !self.context.topics.contains_key(name)).collect();
+        let new: Vec<String> =
+            names.into_iter().filter(|name| !self.context.topics.contains_key(name)).collect();
         if !initial {
             tracing::info!(?new, ?gone, "topics changed");
         }
@@ -107,7 +117,9 @@ impl Controller {
     }
 
     fn on_assignment(&mut self, name: &str, assignment: TopicAssignment, initial: bool) {
-        let replaced = self.context.topics.get(name).is_some_and(|known| known.id.is_some() && assignment.topic_id.is_some() && known.id != assignment.topic_id);
+        let replaced = self.context.topics.get(name).is_some_and(|known| {
+            known.id.is_some() && assignment.topic_id.is_some() && known.id != assignment.topic_id
+        });
         if replaced {
             tracing::warn!(topic = name, "topic was deleted and created again behind the controller's back");
             self.context.topics.remove(name);
@@ -115,7 +127,8 @@ impl Controller {
         let topic = self.context.topics.entry(name.to_string()).or_default();
         topic.id = topic.id.or(assignment.topic_id);
         let deleting = topic.deletion.is_some();
-        let added: BTreeMap<i32, _> = assignment.partitions.into_iter().filter(|(p, _)| !topic.partitions.contains_key(p)).collect();
+        let added: BTreeMap<i32, _> =
+            assignment.partitions.into_iter().filter(|(p, _)| !topic.partitions.contains_key(p)).collect();
         if added.is_empty() {
             return;
         }
@@ -124,7 +137,8 @@ impl Controller {
             self.next([Step::RestoreAssignment { topic: name.to_string() }]);
             return;
         }
-        let partitions = added.keys().map(|p| TopicPartition { topic: name.to_string(), partition: *p }).collect();
+        let partitions =
+            added.keys().map(|p| TopicPartition { topic: name.to_string(), partition: *p }).collect();
         add_partitions(topic, added);
         if !initial {
             tracing::info!(topic = name, ?partitions, "new partitions");
@@ -135,6 +149,8 @@ impl Controller {
 
 fn add_partitions(topic: &mut Topic, added: BTreeMap<i32, crate::zkdata::ReplicaAssignment>) {
     for (index, assignment) in added {
-        topic.partitions.insert(index, Partition { assignment, status: PartitionStatus::New, leadership: None });
+        topic
+            .partitions
+            .insert(index, Partition { assignment, status: PartitionStatus::New, leadership: None });
     }
 }

@@ -22,7 +22,11 @@ pub struct Endpoint {
 impl Endpoint {
     fn connection_string(&self) -> String {
         let Endpoint { listener, host, port, .. } = self;
-        if host.contains(':') { format!("{listener}://[{host}]:{port}") } else { format!("{listener}://{host}:{port}") }
+        if host.contains(':') {
+            format!("{listener}://[{host}]:{port}")
+        } else {
+            format!("{listener}://{host}:{port}")
+        }
     }
 
     fn parse(text: &str, protocols: Option<&BTreeMap<String, String>>) -> Option<Endpoint> {
@@ -34,7 +38,12 @@ impl Endpoint {
             None => listener.to_string(),
             Some(map) => map.get(listener)?.clone(),
         };
-        Some(Endpoint { listener: listener.to_string(), host: host.to_string(), port: port.parse().ok()?, security_protocol })
+        Some(Endpoint {
+            listener: listener.to_string(),
+            host: host.to_string(),
+            port: port.parse().ok()?,
+            security_protocol,
+        })
     }
 }
 
@@ -137,7 +146,12 @@ impl BrokerRegistration {
                 })
                 .collect::<Result<_, _>>()?,
             (None, Some(host), Some(port)) => {
-                vec![Endpoint { listener: "PLAINTEXT".into(), host, port, security_protocol: "PLAINTEXT".into() }]
+                vec![Endpoint {
+                    listener: "PLAINTEXT".into(),
+                    host,
+                    port,
+                    security_protocol: "PLAINTEXT".into(),
+                }]
             }
             _ => return Err(ZkDataError::new(WHAT, "neither endpoints nor host and port")),
         };

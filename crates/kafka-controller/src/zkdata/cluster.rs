@@ -130,11 +130,16 @@ impl FeatureNode {
         const WHAT: &str = "feature";
         let read: FeatureJson = parse(WHAT, data)?;
         if !(1..=2).contains(&read.version) || !(0..=1).contains(&read.status) {
-            return Err(ZkDataError::new(WHAT, format!("unsupported version {} or status {}", read.version, read.status)));
+            return Err(ZkDataError::new(
+                WHAT,
+                format!("unsupported version {} or status {}", read.version, read.status),
+            ));
         }
         let mut features = BTreeMap::new();
         for (name, levels) in read.features {
-            let level = levels.get("max_version_level").ok_or_else(|| ZkDataError::new(WHAT, format!("{name} has no max_version_level")))?;
+            let level = levels
+                .get("max_version_level")
+                .ok_or_else(|| ZkDataError::new(WHAT, format!("{name} has no max_version_level")))?;
             features.insert(name, *level);
         }
         Ok(FeatureNode { version: read.version, enabled: read.status == 1, features })
@@ -172,7 +177,12 @@ impl ProducerIdBlock {
 
     /// The JSON Kafka writes; numbers are strings.
     pub fn encode(&self) -> Vec<u8> {
-        json(&BlockJson { version: 1, broker: self.broker, block_start: self.start.to_string(), block_end: self.end.to_string() })
+        json(&BlockJson {
+            version: 1,
+            broker: self.broker,
+            block_start: self.start.to_string(),
+            block_end: self.end.to_string(),
+        })
     }
 
     /// Reads a block.
@@ -182,7 +192,13 @@ impl ProducerIdBlock {
     pub fn decode(data: &[u8]) -> Result<ProducerIdBlock, ZkDataError> {
         const WHAT: &str = "producer id block";
         let read: BlockJson = parse(WHAT, data)?;
-        let number = |text: &str| text.parse().map_err(|_| ZkDataError::new(WHAT, format!("{text:?} is no producer id")));
-        Ok(ProducerIdBlock { broker: read.broker, start: number(&read.block_start)?, end: number(&read.block_end)? })
+        let number = |text: &str| {
+            text.parse().map_err(|_| ZkDataError::new(WHAT, format!("{text:?} is no producer id")))
+        };
+        Ok(ProducerIdBlock {
+            broker: read.broker,
+            start: number(&read.block_start)?,
+            end: number(&read.block_end)?,
+        })
     }
 }

@@ -74,7 +74,9 @@ impl ConfigChange {
         let entity_path = match (read.version, read.entity_path, read.entity_type, read.entity_name) {
             (1, _, Some(kind), Some(name)) => format!("{kind}/{name}"),
             (2, Some(path), _, _) => path,
-            (version, ..) => return Err(ZkDataError::new(WHAT, format!("version {version} without its fields"))),
+            (version, ..) => {
+                return Err(ZkDataError::new(WHAT, format!("version {version} without its fields")));
+            }
         };
         Ok(ConfigChange { entity_path })
     }

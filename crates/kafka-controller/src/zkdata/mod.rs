@@ -11,7 +11,10 @@ mod partition;
 mod topic;
 
 pub use broker::{BrokerRegistration, Endpoint};
-pub use cluster::{ControllerRegistration, FeatureNode, ProducerIdBlock, cluster_id_decode, cluster_id_encode, controller_epoch_decode, controller_epoch_encode};
+pub use cluster::{
+    ControllerRegistration, FeatureNode, ProducerIdBlock, cluster_id_decode, cluster_id_encode,
+    controller_epoch_decode, controller_epoch_encode,
+};
 pub use config::{ConfigChange, config_decode, config_encode, desanitize, sanitize};
 pub use partition::PartitionState;
 pub use topic::{ReplicaAssignment, TopicAssignment, uuid_decode, uuid_encode};

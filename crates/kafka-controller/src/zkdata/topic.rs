@@ -70,7 +70,10 @@ struct Read {
 impl TopicAssignment {
     /// An assignment without reassignments; partition `p` has `replicas[p]`.
     pub fn new(topic_id: Option<Uuid>, replicas: impl IntoIterator<Item = Vec<i32>>) -> TopicAssignment {
-        TopicAssignment { topic_id, partitions: (0..).zip(replicas.into_iter().map(ReplicaAssignment::from)).collect() }
+        TopicAssignment {
+            topic_id,
+            partitions: (0..).zip(replicas.into_iter().map(ReplicaAssignment::from)).collect(),
+        }
     }
 
     /// The JSON Kafka writes: version 2 up to 2.7, version 3 from 2.8 on (also there without an id while the
@@ -78,13 +81,23 @@ impl TopicAssignment {
     pub fn encode(&self, version: i32) -> Vec<u8> {
         let partitions = self.partitions.iter().map(|(p, a)| (*p, a.replicas.clone())).collect();
         let some = |pick: fn(&ReplicaAssignment) -> &Vec<i32>| -> PartMap {
-            self.partitions.iter().filter(|(_, a)| !pick(a).is_empty()).map(|(p, a)| (*p, pick(a).clone())).collect()
+            self.partitions
+                .iter()
+                .filter(|(_, a)| !pick(a).is_empty())
+                .map(|(p, a)| (*p, pick(a).clone()))
+                .collect()
         };
         let (adding_replicas, removing_replicas) = (some(|a| &a.adding), some(|a| &a.removing));
         if version < 3 {
             return json(&WrittenV2 { version: 2, partitions, adding_replicas, removing_replicas });
         }
-        json(&WrittenV3 { partitions, topic_id: self.topic_id.map(uuid_encode), adding_replicas, removing_replicas, version: 3 })
+        json(&WrittenV3 {
+            partitions,
+            topic_id: self.topic_id.map(uuid_encode),
+            adding_replicas,
+            removing_replicas,
+            version: 3,
+        })
     }
 
     /// Reads versions 1 to 3.
@@ -96,7 +109,9 @@ impl TopicAssignment {
         let mut read: Read = parse(WHAT, data)?;
         let topic_id = match read.topic_id {
             None => None,
-            Some(text) => Some(uuid_decode(&text).ok_or_else(|| ZkDataError::new(WHAT, format!("bad topic id {text:?}")))?),
+            Some(text) => Some(
+                uuid_decode(&text).ok_or_else(|| ZkDataError::new(WHAT, format!("bad topic id {text:?}")))?,
+            ),
         };
         let partitions = read
             .partitions

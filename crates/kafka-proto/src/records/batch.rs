@@ -7,7 +7,10 @@
 //! magic of 0, 1 or 2. Whether the *values* make sense (counts, deltas, checksum) is asked separately, because a
 //! fetching follower and a recovering log tolerate different things than a leader on produce.
 
-use super::{Compression, NO_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, RecordsError, TimestampType};
+use super::{
+    Compression, NO_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, RecordsError,
+    TimestampType,
+};
 
 /// Bytes of `offset` and `size`, which the size field does not count (`Records.LOG_OVERHEAD`).
 pub const LOG_OVERHEAD: usize = 12;
@@ -89,7 +92,11 @@ impl BatchHeader {
     /// [`RecordsError::InvalidSize`] when the length field cannot even hold the header.
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, RecordsError> {
         if bytes.len() < BATCH_OVERHEAD {
-            return Err(RecordsError::Truncated { what: "record batch header", needed: BATCH_OVERHEAD, available: bytes.len() });
+            return Err(RecordsError::Truncated {
+                what: "record batch header",
+                needed: BATCH_OVERHEAD,
+                available: bytes.len(),
+            });
         }
         let base_offset = be_i64(bytes, 0);
         let batch_length = be_i32(bytes, 8);
@@ -189,7 +196,11 @@ impl BatchHeader {
 
     /// Sequence of the last record, wrapping from 2³¹−1 to 0; −1 when not idempotent.
     pub fn last_sequence(&self) -> i32 {
-        if self.base_sequence == NO_SEQUENCE { NO_SEQUENCE } else { increment_sequence(self.base_sequence, self.last_offset_delta) }
+        if self.base_sequence == NO_SEQUENCE {
+            NO_SEQUENCE
+        } else {
+            increment_sequence(self.base_sequence, self.last_offset_delta)
+        }
     }
 
     /// The first 16 bytes of the batch as a leader stores them: its own base offset and epoch, the length unchanged.
@@ -203,7 +214,12 @@ impl BatchHeader {
     }
 
     /// Attributes made of their parts.
-    pub fn make_attributes(compression: Compression, timestamp_type: TimestampType, transactional: bool, control: bool) -> i16 {
+    pub fn make_attributes(
+        compression: Compression,
+        timestamp_type: TimestampType,
+        transactional: bool,
+        control: bool,
+    ) -> i16 {
         let mut bits = compression.attribute_bits();
         if timestamp_type == TimestampType::LogAppendTime {
             bits |= TIMESTAMP_TYPE_BIT;
@@ -249,7 +265,11 @@ pub fn set_assigned(batch: &mut [u8], base_offset: i64, partition_leader_epoch: 
 /// If `batch` is shorter than [`BATCH_OVERHEAD`].
 pub fn set_max_timestamp(batch: &mut [u8], timestamp_type: TimestampType, max_timestamp: i64) {
     let attributes = be_i16(batch, ATTRIBUTES_OFFSET);
-    let bits = if timestamp_type == TimestampType::LogAppendTime { attributes | TIMESTAMP_TYPE_BIT } else { attributes & !TIMESTAMP_TYPE_BIT };
+    let bits = if timestamp_type == TimestampType::LogAppendTime {
+        attributes | TIMESTAMP_TYPE_BIT
+    } else {
+        attributes & !TIMESTAMP_TYPE_BIT
+    };
     if bits == attributes && be_i64(batch, MAX_TIMESTAMP_OFFSET) == max_timestamp {
         return;
     }
@@ -265,7 +285,11 @@ pub(super) fn write_crc(batch: &mut [u8]) {
 }
 
 pub(super) fn timestamp_type(attributes: i16) -> TimestampType {
-    if attributes & TIMESTAMP_TYPE_BIT != 0 { TimestampType::LogAppendTime } else { TimestampType::CreateTime }
+    if attributes & TIMESTAMP_TYPE_BIT != 0 {
+        TimestampType::LogAppendTime
+    } else {
+        TimestampType::CreateTime
+    }
 }
 
 /// Header of one entry of a message set, magic 0 or 1: a message, or a wrapper around a compressed message set.
@@ -328,11 +352,16 @@ impl<'a> Batch<'a> {
     pub fn parse_first(bytes: &'a [u8]) -> Result<Option<Batch<'a>>, RecordsError> {
         let Some(frame) = EntryFrame::peek(bytes)? else { return Ok(None) };
         if frame.magic == 2 && frame.size_bytes < BATCH_OVERHEAD {
-            let (size, minimum) = ((frame.size_bytes - LOG_OVERHEAD) as i32, (BATCH_OVERHEAD - LOG_OVERHEAD) as i32);
+            let (size, minimum) =
+                ((frame.size_bytes - LOG_OVERHEAD) as i32, (BATCH_OVERHEAD - LOG_OVERHEAD) as i32);
             return Err(RecordsError::InvalidSize { offset: frame.offset, size, minimum });
         }
         let Some(entry) = bytes.get(..frame.size_bytes) else { return Ok(None) };
-        let kind = if frame.magic == 2 { Kind::V2(BatchHeader::parse(entry)?) } else { Kind::Legacy(LegacyHeader::parse(entry)?) };
+        let kind = if frame.magic == 2 {
+            Kind::V2(BatchHeader::parse(entry)?)
+        } else {
+            Kind::Legacy(LegacyHeader::parse(entry)?)
+        };
         Ok(Some(Batch { bytes: entry, kind }))
     }
 
@@ -411,7 +440,9 @@ impl<'a> Batch<'a> {
 
     /// Codec, or the refusal that undefined bits deserve.
     pub fn require_compression(&self) -> Result<Compression, RecordsError> {
-        self.compression().ok_or_else(|| RecordsError::UnsupportedCompression(format!("codec bits {}", self.attributes() & 7)))
+        self.compression().ok_or_else(|| {
+            RecordsError::UnsupportedCompression(format!("codec bits {}", self.attributes() & 7))
+        })
     }
 
     /// True if any codec bit is set.

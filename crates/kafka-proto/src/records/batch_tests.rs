@@ -84,7 +84,10 @@ fn lying_sizes_and_magics_are_refused_once() {
     assert!(iter.next().is_none());
     let mut magic = batch_bytes();
     magic[MAGIC_OFFSET] = 3;
-    assert!(matches!(BatchIter::new(&magic).next(), Some(Err(RecordsError::UnsupportedMagic { magic: 3, .. }))));
+    assert!(matches!(
+        BatchIter::new(&magic).next(),
+        Some(Err(RecordsError::UnsupportedMagic { magic: 3, .. }))
+    ));
 }
 
 #[test]
@@ -100,7 +103,10 @@ fn legacy_entries_are_read_through_the_same_iterator() {
     entry.extend_from_slice(&body);
     let batch = BatchIter::new(&entry).next().unwrap().unwrap();
     batch.check_crc().unwrap();
-    assert_eq!((batch.magic(), batch.last_offset(), batch.base_offset(), batch.max_timestamp()), (1, 9, Some(9), 777));
+    assert_eq!(
+        (batch.magic(), batch.last_offset(), batch.base_offset(), batch.max_timestamp()),
+        (1, 9, Some(9), 777)
+    );
     assert_eq!(batch.timestamp_type(), TimestampType::LogAppendTime);
     assert_eq!((batch.producer_id(), batch.partition_leader_epoch(), batch.records_count()), (-1, -1, None));
 }

@@ -7,7 +7,10 @@ use super::batch::{BATCH_OVERHEAD, BatchHeader, LOG_OVERHEAD, write_crc};
 use super::compress::compress;
 use super::record::{Headers, Record};
 use super::varint::{varint_len, varlong_len, write_varint, write_varlong};
-use super::{Compression, NO_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, RecordsError, TimestampType};
+use super::{
+    Compression, NO_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, RecordsError,
+    TimestampType,
+};
 
 /// What a batch says about itself apart from its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +66,14 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     /// An empty batch.
     pub fn new(options: BatchOptions) -> BatchBuilder {
-        BatchBuilder { options, buffer: vec![0; BATCH_OVERHEAD], base_timestamp: NO_TIMESTAMP, max_timestamp: NO_TIMESTAMP, last_offset: None, count: 0 }
+        BatchBuilder {
+            options,
+            buffer: vec![0; BATCH_OVERHEAD],
+            base_timestamp: NO_TIMESTAMP,
+            max_timestamp: NO_TIMESTAMP,
+            last_offset: None,
+            count: 0,
+        }
     }
 
     /// Records so far.
@@ -90,7 +100,13 @@ impl BatchBuilder {
     ///
     /// # Errors
     /// As [`BatchBuilder::append_at`].
-    pub fn append(&mut self, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&[u8], Option<&[u8]>)]) -> Result<(), RecordsError> {
+    pub fn append(
+        &mut self,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&[u8], Option<&[u8]>)],
+    ) -> Result<(), RecordsError> {
         let offset = self.last_offset.map_or(self.options.base_offset, |last| last + 1);
         self.append_at(offset, timestamp, key, value, headers)
     }
@@ -100,7 +116,14 @@ impl BatchBuilder {
     /// # Errors
     /// [`RecordsError::InvalidRecord`] if the offset does not ascend or is too far from the base,
     /// [`RecordsError::InvalidTimestamp`] for a negative timestamp other than −1, [`RecordsError::TooLarge`].
-    pub fn append_at(&mut self, offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&[u8], Option<&[u8]>)]) -> Result<(), RecordsError> {
+    pub fn append_at(
+        &mut self,
+        offset: i64,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&[u8], Option<&[u8]>)],
+    ) -> Result<(), RecordsError> {
         if headers.is_empty() {
             return self.append_raw(offset, timestamp, key, value, 0, &[]);
         }
@@ -121,23 +144,43 @@ impl BatchBuilder {
         self.append_raw(offset, record.timestamp, record.key, record.value, headers.len(), headers.raw())
     }
 
-    fn append_raw(&mut self, offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, header_count: usize, headers: &[u8]) -> Result<(), RecordsError> {
+    fn append_raw(
+        &mut self,
+        offset: i64,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        header_count: usize,
+        headers: &[u8],
+    ) -> Result<(), RecordsError> {
         if self.last_offset.is_some_and(|last| offset <= last) {
-            return Err(RecordsError::InvalidRecord(format!("offset {offset} does not follow {:?}", self.last_offset)));
+            return Err(RecordsError::InvalidRecord(format!(
+                "offset {offset} does not follow {:?}",
+                self.last_offset
+            )));
         }
         if timestamp < 0 && timestamp != NO_TIMESTAMP {
             return Err(RecordsError::InvalidTimestamp(format!("negative timestamp {timestamp}")));
         }
         let offset_delta = i32::try_from(offset - self.options.base_offset).ok().filter(|delta| *delta >= 0);
         let offset_delta = offset_delta.ok_or_else(|| {
-            RecordsError::InvalidRecord(format!("offset {offset} does not fit a batch that starts at {}", self.options.base_offset))
+            RecordsError::InvalidRecord(format!(
+                "offset {offset} does not fit a batch that starts at {}",
+                self.options.base_offset
+            ))
         })?;
         if self.count == 0 {
             self.base_timestamp = timestamp;
         }
         let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
         let sized = |part: Option<&[u8]>| part.map_or(1, |p| varint_len(p.len() as i32) + p.len());
-        let body = 1 + varlong_len(timestamp_delta) + varint_len(offset_delta) + sized(key) + sized(value) + varint_len(header_count as i32) + headers.len();
+        let body = 1
+            + varlong_len(timestamp_delta)
+            + varint_len(offset_delta)
+            + sized(key)
+            + sized(value)
+            + varint_len(header_count as i32)
+            + headers.len();
         if self.buffer.len() + body + 5 > i32::MAX as usize {
             return Err(RecordsError::TooLarge(self.buffer.len() + body));
         }
@@ -171,15 +214,25 @@ impl BatchBuilder {
             compress(options.compression, 2, &batch[BATCH_OVERHEAD..], &mut compressed)?;
             batch = compressed;
         }
-        let batch_length = i32::try_from(batch.len() - LOG_OVERHEAD).map_err(|_| RecordsError::TooLarge(batch.len()))?;
-        let timestamp_type = if options.log_append_time.is_some() { TimestampType::LogAppendTime } else { TimestampType::CreateTime };
+        let batch_length =
+            i32::try_from(batch.len() - LOG_OVERHEAD).map_err(|_| RecordsError::TooLarge(batch.len()))?;
+        let timestamp_type = if options.log_append_time.is_some() {
+            TimestampType::LogAppendTime
+        } else {
+            TimestampType::CreateTime
+        };
         let last_offset_delta = self.last_offset.map_or(-1, |last| (last - options.base_offset) as i32);
         let header = BatchHeader {
             base_offset: options.base_offset,
             batch_length,
             partition_leader_epoch: options.partition_leader_epoch,
             crc: 0,
-            attributes: BatchHeader::make_attributes(options.compression, timestamp_type, options.transactional, options.control),
+            attributes: BatchHeader::make_attributes(
+                options.compression,
+                timestamp_type,
+                options.transactional,
+                options.control,
+            ),
             last_offset_delta,
             base_timestamp: self.base_timestamp,
             max_timestamp: options.log_append_time.unwrap_or(self.max_timestamp),
@@ -208,8 +261,22 @@ fn write_sized(out: &mut Vec<u8>, part: Option<&[u8]>) {
 ///
 /// # Errors
 /// None in practice; a batch of one small record always fits.
-pub fn end_transaction_marker(base_offset: i64, timestamp: i64, producer_id: i64, producer_epoch: i16, commit: bool, coordinator_epoch: i32) -> Result<Vec<u8>, RecordsError> {
-    let mut builder = BatchBuilder::new(BatchOptions { base_offset, producer_id, producer_epoch, transactional: true, control: true, ..BatchOptions::default() });
+pub fn end_transaction_marker(
+    base_offset: i64,
+    timestamp: i64,
+    producer_id: i64,
+    producer_epoch: i16,
+    commit: bool,
+    coordinator_epoch: i32,
+) -> Result<Vec<u8>, RecordsError> {
+    let mut builder = BatchBuilder::new(BatchOptions {
+        base_offset,
+        producer_id,
+        producer_epoch,
+        transactional: true,
+        control: true,
+        ..BatchOptions::default()
+    });
     let key = [0, 0, 0, u8::from(commit)];
     let mut value = [0; 6];
     value[2..].copy_from_slice(&coordinator_epoch.to_be_bytes());

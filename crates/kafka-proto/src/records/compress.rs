@@ -29,7 +29,13 @@ const ZSTD_LEVEL: i32 = 3;
 ///
 /// # Errors
 /// [`RecordsError::CorruptCompression`] or [`RecordsError::TooLargeDecompressed`]. `out` may then hold part of the output.
-pub fn decompress(codec: Compression, magic: i8, input: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), RecordsError> {
+pub fn decompress(
+    codec: Compression,
+    magic: i8,
+    input: &[u8],
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), RecordsError> {
     let result = match codec {
         Compression::None => check_limit(codec, input.len(), limit).map(|()| out.extend_from_slice(input)),
         Compression::Gzip => gunzip(input, limit, out),
@@ -39,7 +45,9 @@ pub fn decompress(codec: Compression, magic: i8, input: &[u8], limit: usize, out
     };
     result.map_err(|error| match error {
         // Within a stream the limit is what earlier blocks left of it; people want to read the whole.
-        RecordsError::TooLargeDecompressed { codec, .. } => RecordsError::TooLargeDecompressed { codec, limit },
+        RecordsError::TooLargeDecompressed { codec, .. } => {
+            RecordsError::TooLargeDecompressed { codec, limit }
+        }
         other => other,
     })
 }
@@ -53,7 +61,10 @@ pub fn compress(codec: Compression, magic: i8, input: &[u8], out: &mut Vec<u8>) 
         Compression::None => out.extend_from_slice(input),
         Compression::Gzip => {
             let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::default());
-            encoder.write_all(input).and_then(|()| encoder.finish().map(drop)).map_err(|e| corrupt(codec, e))?;
+            encoder
+                .write_all(input)
+                .and_then(|()| encoder.finish().map(drop))
+                .map_err(|e| corrupt(codec, e))?;
         }
         Compression::Snappy => snap(input, out)?,
         Compression::Lz4 => lz4(magic, input, out)?,
@@ -101,13 +112,19 @@ fn unsnap(mut input: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Recor
     while !input.is_empty() {
         // Streams may be concatenated; each starts with its header.
         if input.starts_with(&XERIAL_HEADER[..8]) {
-            input = input.get(XERIAL_HEADER.len()..).ok_or_else(|| corrupt(Compression::Snappy, "stream header is cut"))?;
+            input = input
+                .get(XERIAL_HEADER.len()..)
+                .ok_or_else(|| corrupt(Compression::Snappy, "stream header is cut"))?;
             continue;
         }
-        let (size, rest) = input.split_first_chunk::<4>().ok_or_else(|| corrupt(Compression::Snappy, "block size is cut"))?;
+        let (size, rest) = input
+            .split_first_chunk::<4>()
+            .ok_or_else(|| corrupt(Compression::Snappy, "block size is cut"))?;
         let size = i32::from_be_bytes(*size);
         let block = usize::try_from(size).ok().and_then(|size| rest.get(..size));
-        let block = block.ok_or_else(|| corrupt(Compression::Snappy, format!("block size {size}, {} bytes left", rest.len())))?;
+        let block = block.ok_or_else(|| {
+            corrupt(Compression::Snappy, format!("block size {size}, {} bytes left", rest.len()))
+        })?;
         unsnap_block(block, limit - (out.len() - start), out)?;
         input = &rest[block.len()..];
     }
@@ -123,7 +140,8 @@ fn unsnap_block(block: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Rec
     check_limit(codec, size, limit)?;
     let start = out.len();
     out.resize(start + size, 0);
-    let written = snap::raw::Decoder::new().decompress(block, &mut out[start..]).map_err(|e| corrupt(codec, e))?;
+    let written =
+        snap::raw::Decoder::new().decompress(block, &mut out[start..]).map_err(|e| corrupt(codec, e))?;
     out.truncate(start + written);
     Ok(())
 }
@@ -211,7 +229,8 @@ fn unzstd(input: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), RecordsEr
 mod tests {
     use super::*;
 
-    const ALL: [Compression; 4] = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    const ALL: [Compression; 4] =
+        [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
     fn packed(codec: Compression, magic: i8, input: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -234,7 +253,11 @@ mod tests {
                 for magic in [0, 1, 2] {
                     for input in [&noise, &text] {
                         let bytes = packed(codec, magic, input);
-                        assert_eq!(&unpacked(codec, magic, &bytes, size).unwrap(), input, "{codec:?} magic {magic} size {size}");
+                        assert_eq!(
+                            &unpacked(codec, magic, &bytes, size).unwrap(),
+                            input,
+                            "{codec:?} magic {magic} size {size}"
+                        );
                     }
                 }
             }
@@ -255,7 +278,8 @@ mod tests {
 
     #[test]
     fn a_raw_snappy_block_with_a_lying_length_is_not_allocated_for() {
-        let error = unpacked(Compression::Snappy, 2, &[0xff, 0xff, 0xff, 0xff, 0x0f, 0], usize::MAX).unwrap_err();
+        let error =
+            unpacked(Compression::Snappy, 2, &[0xff, 0xff, 0xff, 0xff, 0x0f, 0], usize::MAX).unwrap_err();
         assert!(matches!(error, RecordsError::CorruptCompression { .. }), "{error}");
     }
 

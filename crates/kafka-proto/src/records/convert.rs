@@ -17,7 +17,12 @@ use super::{Compression, RecordReader, RecordsError, TimestampType};
 /// # Errors
 /// [`RecordsError::UnsupportedCompression`] if a batch is compressed with zstd, which no older format knows
 /// (KIP-110); malformed batches.
-pub fn down_convert(batches: &[u8], to_magic: i8, first_offset: i64, reader: &mut RecordReader) -> Result<Vec<u8>, RecordsError> {
+pub fn down_convert(
+    batches: &[u8],
+    to_magic: i8,
+    first_offset: i64,
+    reader: &mut RecordReader,
+) -> Result<Vec<u8>, RecordsError> {
     let mut out = Vec::with_capacity(batches.len());
     for batch in BatchIter::new(batches) {
         let batch = batch?;
@@ -25,7 +30,9 @@ pub fn down_convert(batches: &[u8], to_magic: i8, first_offset: i64, reader: &mu
             continue;
         }
         if batch.require_compression()? == Compression::Zstd {
-            return Err(RecordsError::UnsupportedCompression("down-conversion of zstandard-compressed batches is not supported".into()));
+            return Err(RecordsError::UnsupportedCompression(
+                "down-conversion of zstandard-compressed batches is not supported".into(),
+            ));
         }
         if batch.magic() <= to_magic {
             out.extend_from_slice(batch.bytes());
@@ -36,7 +43,13 @@ pub fn down_convert(batches: &[u8], to_magic: i8, first_offset: i64, reader: &mu
     Ok(out)
 }
 
-fn convert_batch(batch: &Batch<'_>, to_magic: i8, first_offset: i64, reader: &mut RecordReader, out: &mut Vec<u8>) -> Result<(), RecordsError> {
+fn convert_batch(
+    batch: &Batch<'_>,
+    to_magic: i8,
+    first_offset: i64,
+    reader: &mut RecordReader,
+    out: &mut Vec<u8>,
+) -> Result<(), RecordsError> {
     let append_time = batch.timestamp_type() == TimestampType::LogAppendTime;
     let log_append_time = append_time.then(|| batch.max_timestamp());
     let mut builder = MessageSetBuilder::new(to_magic, batch.require_compression()?, log_append_time)?;

@@ -21,7 +21,13 @@ fn rows(bytes: &[u8]) -> Vec<Row> {
     for batch in iter.by_ref() {
         let batch = batch.unwrap();
         batch.check_crc().unwrap();
-        all.extend(reader.collect(&batch, |r| (r.offset, r.timestamp, r.key.map(<[u8]>::to_vec), r.value.map(<[u8]>::to_vec))).unwrap());
+        all.extend(
+            reader
+                .collect(&batch, |r| {
+                    (r.offset, r.timestamp, r.key.map(<[u8]>::to_vec), r.value.map(<[u8]>::to_vec))
+                })
+                .unwrap(),
+        );
     }
     assert!(iter.remaining().is_empty());
     all
@@ -55,7 +61,8 @@ fn every_codec_but_zstd_reaches_both_old_formats() {
 
 #[test]
 fn inner_offsets_are_relative_in_magic_1_and_absolute_in_magic_0() {
-    let batch = v2(BatchOptions { base_offset: 50, compression: Compression::Gzip, ..BatchOptions::default() });
+    let batch =
+        v2(BatchOptions { base_offset: 50, compression: Compression::Gzip, ..BatchOptions::default() });
     for (magic, inner) in [(0, vec![50, 51, 52]), (1, vec![0, 1, 2])] {
         let old = down_convert(&batch, magic, 0, &mut RecordReader::new(1 << 20)).unwrap();
         let wrapper = BatchIter::new(&old).next().unwrap().unwrap();
@@ -75,7 +82,10 @@ fn append_time_becomes_the_time_of_every_message() {
     for compression in [Compression::None, Compression::Lz4] {
         let batch = v2(BatchOptions { compression, log_append_time: Some(999), ..BatchOptions::default() });
         let old = down_convert(&batch, 1, 0, &mut RecordReader::new(1 << 20)).unwrap();
-        assert_eq!(BatchIter::new(&old).next().unwrap().unwrap().timestamp_type(), TimestampType::LogAppendTime);
+        assert_eq!(
+            BatchIter::new(&old).next().unwrap().unwrap().timestamp_type(),
+            TimestampType::LogAppendTime
+        );
         assert_eq!(rows(&old), expected(0, [999; 3]));
     }
 }
@@ -83,7 +93,9 @@ fn append_time_becomes_the_time_of_every_message() {
 #[test]
 fn control_batches_vanish_and_older_messages_are_left_out_when_uncompressed() {
     let marker = crate::records::builder::end_transaction_marker(3, 5, 9, 0, true, 1).unwrap();
-    let run = [v2(BatchOptions::default()), marker, v2(BatchOptions { base_offset: 4, ..BatchOptions::default() })].concat();
+    let run =
+        [v2(BatchOptions::default()), marker, v2(BatchOptions { base_offset: 4, ..BatchOptions::default() })]
+            .concat();
     let old = down_convert(&run, 1, 2, &mut RecordReader::new(1 << 20)).unwrap();
     assert_eq!(rows(&old).iter().map(|r| r.0).collect::<Vec<_>>(), [2, 4, 5, 6]);
 }

@@ -34,7 +34,9 @@ pub enum RecordsError {
         magic: i8,
     },
     /// The stored checksum is not that of the bytes.
-    #[error("record batch at offset {offset} is corrupt: stored crc {stored:#010x}, computed {computed:#010x}")]
+    #[error(
+        "record batch at offset {offset} is corrupt: stored crc {stored:#010x}, computed {computed:#010x}"
+    )]
     CrcMismatch {
         /// The offset field of the batch.
         offset: i64,

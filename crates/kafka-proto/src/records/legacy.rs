@@ -40,7 +40,11 @@ fn key_and_value<'a>(entry: &Batch<'a>) -> Result<KeyAndValue<'a>, RecordsError>
     Ok((key, value))
 }
 
-fn read_sized<'a>(bytes: &'a [u8], at: &mut usize, what: &'static str) -> Result<Option<&'a [u8]>, RecordsError> {
+fn read_sized<'a>(
+    bytes: &'a [u8],
+    at: &mut usize,
+    what: &'static str,
+) -> Result<Option<&'a [u8]>, RecordsError> {
     let truncated = |needed| RecordsError::Truncated { what, needed, available: bytes.len() };
     let start = *at + 4;
     if start > bytes.len() {
@@ -49,7 +53,8 @@ fn read_sized<'a>(bytes: &'a [u8], at: &mut usize, what: &'static str) -> Result
     let len = be_i32(bytes, *at);
     *at = start;
     let Ok(len) = usize::try_from(len) else { return Ok(None) };
-    let slice = bytes.get(start..start.saturating_add(len)).ok_or_else(|| truncated(start.saturating_add(len)))?;
+    let slice =
+        bytes.get(start..start.saturating_add(len)).ok_or_else(|| truncated(start.saturating_add(len)))?;
     *at = start + len;
     Ok(Some(slice))
 }
@@ -74,14 +79,26 @@ pub fn for_each_message<E: From<RecordsError>>(
     let codec = entry.require_compression()?;
     let (key, value) = key_and_value(entry)?;
     if codec == Compression::None {
-        let message = Message { offset: entry.last_offset(), timestamp: entry.max_timestamp(), key, value, entry: *entry };
+        let message = Message {
+            offset: entry.last_offset(),
+            timestamp: entry.max_timestamp(),
+            key,
+            value,
+            entry: *entry,
+        };
         return visit(message).map(drop);
     }
     if codec == Compression::Zstd {
-        return Err(RecordsError::InvalidRecord(format!("zstd in a message set of magic {}", entry.magic())).into());
+        return Err(
+            RecordsError::InvalidRecord(format!("zstd in a message set of magic {}", entry.magic())).into()
+        );
     }
     let Some(value) = value else {
-        return Err(RecordsError::InvalidRecord(format!("compressed message set with null value (magic {})", entry.magic())).into());
+        return Err(RecordsError::InvalidRecord(format!(
+            "compressed message set with null value (magic {})",
+            entry.magic()
+        ))
+        .into());
     };
     scratch.clear();
     decompress(codec, entry.magic(), value, limit, scratch)?;
@@ -97,7 +114,12 @@ fn visit_inner<E: From<RecordsError>>(
     for entry in super::BatchIter::new(inner) {
         let entry = entry?;
         if entry.magic() > 1 {
-            return Err(RecordsError::InvalidRecord(format!("inner message of magic {} in a wrapper of magic {}", entry.magic(), wrapper.magic())).into());
+            return Err(RecordsError::InvalidRecord(format!(
+                "inner message of magic {} in a wrapper of magic {}",
+                entry.magic(),
+                wrapper.magic()
+            ))
+            .into());
         }
         if entry.is_compressed() {
             return Err(RecordsError::InvalidRecord("inner messages must not be compressed".into()).into());
@@ -133,7 +155,9 @@ fn inner_base_offset(wrapper: &Batch<'_>, inner: &[u8]) -> Result<i64, RecordsEr
         return Ok(0);
     }
     if outer < last {
-        return Err(RecordsError::InvalidRecord(format!("wrapper offset {outer} is less than the last inner offset {last} and not zero")));
+        return Err(RecordsError::InvalidRecord(format!(
+            "wrapper offset {outer} is less than the last inner offset {last} and not zero"
+        )));
     }
     Ok(outer.wrapping_sub(last))
 }
@@ -156,27 +180,58 @@ impl MessageSetBuilder {
     ///
     /// # Errors
     /// [`RecordsError::UnsupportedCompression`] for zstd, [`RecordsError::UnsupportedMagic`] for magic 2.
-    pub fn new(magic: i8, compression: Compression, log_append_time: Option<i64>) -> Result<MessageSetBuilder, RecordsError> {
+    pub fn new(
+        magic: i8,
+        compression: Compression,
+        log_append_time: Option<i64>,
+    ) -> Result<MessageSetBuilder, RecordsError> {
         if !(0..=1).contains(&magic) {
             return Err(RecordsError::UnsupportedMagic { offset: 0, magic });
         }
         if compression == Compression::Zstd {
-            return Err(RecordsError::UnsupportedCompression(format!("zstd is not supported for magic {magic}")));
+            return Err(RecordsError::UnsupportedCompression(format!(
+                "zstd is not supported for magic {magic}"
+            )));
         }
-        let timestamp_type = if log_append_time.is_some() { TimestampType::LogAppendTime } else { TimestampType::CreateTime };
-        Ok(MessageSetBuilder { magic, compression, log_append_time, timestamp_type, base_offset: None, last_offset: -1, max_timestamp: NO_TIMESTAMP, buffer: Vec::new() })
+        let timestamp_type =
+            if log_append_time.is_some() { TimestampType::LogAppendTime } else { TimestampType::CreateTime };
+        Ok(MessageSetBuilder {
+            magic,
+            compression,
+            log_append_time,
+            timestamp_type,
+            base_offset: None,
+            last_offset: -1,
+            max_timestamp: NO_TIMESTAMP,
+            buffer: Vec::new(),
+        })
     }
 
     /// Appends a message; offsets must ascend.
     ///
     /// # Errors
     /// [`RecordsError::TooLarge`].
-    pub fn append(&mut self, offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), RecordsError> {
+    pub fn append(
+        &mut self,
+        offset: i64,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(), RecordsError> {
         let base = *self.base_offset.get_or_insert(offset);
         let relative = self.magic == 1 && self.compression != Compression::None;
         let timestamp = self.log_append_time.unwrap_or(timestamp);
         let inner_offset = if relative { offset.wrapping_sub(base) } else { offset };
-        write_message(&mut self.buffer, self.magic, inner_offset, timestamp, Compression::None, self.timestamp_type, key, value)?;
+        write_message(
+            &mut self.buffer,
+            self.magic,
+            inner_offset,
+            timestamp,
+            Compression::None,
+            self.timestamp_type,
+            key,
+            value,
+        )?;
         self.last_offset = offset;
         self.max_timestamp = self.max_timestamp.max(timestamp);
         Ok(())
@@ -199,7 +254,16 @@ impl MessageSetBuilder {
         let mut value = Vec::with_capacity(self.buffer.len() / 2);
         compress(self.compression, self.magic, &self.buffer, &mut value)?;
         let timestamp = self.log_append_time.unwrap_or(self.max_timestamp);
-        write_message(out, self.magic, self.last_offset, timestamp, self.compression, self.timestamp_type, None, Some(&value))
+        write_message(
+            out,
+            self.magic,
+            self.last_offset,
+            timestamp,
+            self.compression,
+            self.timestamp_type,
+            None,
+            Some(&value),
+        )
     }
 }
 
@@ -215,7 +279,8 @@ fn write_message(
     value: Option<&[u8]>,
 ) -> Result<(), RecordsError> {
     let start = out.len();
-    let size = 6 + if magic == 1 { 8 } else { 0 } + 8 + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+    let size =
+        6 + if magic == 1 { 8 } else { 0 } + 8 + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
     let size_field = i32::try_from(size).map_err(|_| RecordsError::TooLarge(size))?;
     out.reserve(LOG_OVERHEAD + size);
     out.extend_from_slice(&offset.to_be_bytes());

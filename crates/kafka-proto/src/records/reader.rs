@@ -61,7 +61,11 @@ impl RecordReader {
     ///
     /// # Errors
     /// As [`RecordReader::for_each`].
-    pub fn collect<T>(&mut self, batch: &Batch<'_>, mut map: impl FnMut(Record<'_>) -> T) -> Result<Vec<T>, RecordsError> {
+    pub fn collect<T>(
+        &mut self,
+        batch: &Batch<'_>,
+        mut map: impl FnMut(Record<'_>) -> T,
+    ) -> Result<Vec<T>, RecordsError> {
         let mut all = Vec::new();
         self.for_each(batch, |record| {
             all.push(map(record));

@@ -93,7 +93,10 @@ impl<'a> RecordIter<'a> {
     /// [`RecordsError::InvalidRecord`] for a negative count.
     pub fn new(header: &BatchHeader, records: &'a [u8]) -> Result<RecordIter<'a>, RecordsError> {
         if header.records_count < 0 {
-            return Err(RecordsError::InvalidRecord(format!("found invalid record count {} in magic v2 batch", header.records_count)));
+            return Err(RecordsError::InvalidRecord(format!(
+                "found invalid record count {} in magic v2 batch",
+                header.records_count
+            )));
         }
         let append_time = header.timestamp_type() == TimestampType::LogAppendTime;
         Ok(RecordIter {
@@ -111,7 +114,10 @@ impl<'a> RecordIter<'a> {
         let start = self.position;
         let body_len = read_varint(self.bytes, &mut self.position).ok_or_else(|| malformed("length"))?;
         let body_start = self.position;
-        let body_end = usize::try_from(body_len).ok().and_then(|len| body_start.checked_add(len)).filter(|&end| end <= self.bytes.len());
+        let body_end = usize::try_from(body_len)
+            .ok()
+            .and_then(|len| body_start.checked_add(len))
+            .filter(|&end| end <= self.bytes.len());
         let Some(body_end) = body_end else {
             return Err(RecordsError::InvalidRecord(format!(
                 "record declares {body_len} bytes, {} are left in the batch",
@@ -132,12 +138,19 @@ impl<'a> RecordIter<'a> {
         let value = read_sized(body, &mut at).ok_or_else(|| malformed("value"))?;
         let headers = read_headers(body, &mut at)?;
         if at != body.len() {
-            return Err(RecordsError::InvalidRecord(format!("record declares {} bytes but its fields take {at}", body.len())));
+            return Err(RecordsError::InvalidRecord(format!(
+                "record declares {} bytes but its fields take {at}",
+                body.len()
+            )));
         }
         Ok(Record {
             offset: self.base_offset.wrapping_add(i64::from(offset_delta)),
             timestamp: self.log_append_time.unwrap_or(self.base_timestamp.wrapping_add(timestamp_delta)),
-            sequence: if self.base_sequence < 0 { NO_SEQUENCE } else { increment_sequence(self.base_sequence, offset_delta) },
+            sequence: if self.base_sequence < 0 {
+                NO_SEQUENCE
+            } else {
+                increment_sequence(self.base_sequence, offset_delta)
+            },
             key,
             value,
             headers,
@@ -151,7 +164,9 @@ fn read_headers<'a>(body: &'a [u8], at: &mut usize) -> Result<Headers<'a>, Recor
     // A header takes two bytes at least, so a count beyond the bytes left is a lie that need not be walked.
     let count = usize::try_from(declared).ok().filter(|&count| count <= body.len() - *at);
     let Some(count) = count else {
-        return Err(RecordsError::InvalidRecord(format!("found invalid number of record headers {declared}")));
+        return Err(RecordsError::InvalidRecord(format!(
+            "found invalid number of record headers {declared}"
+        )));
     };
     let start = *at;
     for _ in 0..count {
@@ -176,7 +191,9 @@ impl<'a> Iterator for RecordIter<'a> {
         let mut result = self.read();
         if self.remaining == 0 && result.is_ok() && self.position != self.bytes.len() {
             let left = self.bytes.len() - self.position;
-            result = Err(RecordsError::InvalidRecord(format!("{left} bytes are left after the declared number of records")));
+            result = Err(RecordsError::InvalidRecord(format!(
+                "{left} bytes are left after the declared number of records"
+            )));
         }
         if result.is_err() {
             self.remaining = 0;
@@ -210,15 +227,25 @@ impl ControlRecord {
     pub fn parse(record: &Record<'_>) -> Result<ControlRecord, RecordsError> {
         let kind = match record.key {
             Some(&[_, _, high, low, ..]) => i16::from_be_bytes([high, low]),
-            _ => return Err(RecordsError::InvalidRecord("control record without a key of four bytes".into())),
+            _ => {
+                return Err(RecordsError::InvalidRecord("control record without a key of four bytes".into()));
+            }
         };
         if kind != 0 && kind != 1 {
             return Ok(ControlRecord::Other(kind));
         }
         let coordinator_epoch = match record.value {
             Some(&[_, _, a, b, c, d, ..]) => i32::from_be_bytes([a, b, c, d]),
-            _ => return Err(RecordsError::InvalidRecord("end transaction marker without a coordinator epoch".into())),
+            _ => {
+                return Err(RecordsError::InvalidRecord(
+                    "end transaction marker without a coordinator epoch".into(),
+                ));
+            }
         };
-        Ok(if kind == 0 { ControlRecord::Abort { coordinator_epoch } } else { ControlRecord::Commit { coordinator_epoch } })
+        Ok(if kind == 0 {
+            ControlRecord::Abort { coordinator_epoch }
+        } else {
+            ControlRecord::Commit { coordinator_epoch }
+        })
     }
 }

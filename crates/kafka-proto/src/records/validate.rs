@@ -20,7 +20,9 @@ use thiserror::Error;
 use super::batch::{Batch, BatchHeader, BatchIter, set_max_timestamp};
 use super::legacy::for_each_message;
 use super::record::RecordIter;
-use super::{BatchBuilder, BatchOptions, Compression, NO_TIMESTAMP, RecordReader, RecordsError, TimestampType};
+use super::{
+    BatchBuilder, BatchOptions, Compression, NO_TIMESTAMP, RecordReader, RecordsError, TimestampType,
+};
 
 /// Per-record complaints kept for one batch; more help nobody and would make a small hostile batch a large reply.
 const RECORD_ERRORS_MAX: usize = 1000;
@@ -160,16 +162,24 @@ pub fn check_produce_version(version: i16, records: &[u8]) -> Result<(), Records
     }
     let mut batches = BatchIter::new(records);
     let Some(first) = batches.next().transpose()? else {
-        return Err(invalid(format!("produce requests with version {version} must have at least one record batch per partition")));
+        return Err(invalid(format!(
+            "produce requests with version {version} must have at least one record batch per partition"
+        )));
     };
     if first.magic() != 2 {
-        return Err(invalid(format!("produce requests with version {version} are only allowed to contain record batches with magic version 2")));
+        return Err(invalid(format!(
+            "produce requests with version {version} are only allowed to contain record batches with magic version 2"
+        )));
     }
     if version < 7 && first.compression() == Some(Compression::Zstd) {
-        return Err(RecordsError::UnsupportedCompression(format!("produce requests with version {version} are not allowed to use ZStandard compression")));
+        return Err(RecordsError::UnsupportedCompression(format!(
+            "produce requests with version {version} are not allowed to use ZStandard compression"
+        )));
     }
     if batches.next().transpose()?.is_some() {
-        return Err(invalid(format!("produce requests with version {version} are only allowed to contain exactly one record batch per partition")));
+        return Err(invalid(format!(
+            "produce requests with version {version} are only allowed to contain exactly one record batch per partition"
+        )));
     }
     Ok(())
 }
@@ -179,14 +189,21 @@ pub fn check_produce_version(version: i16, records: &[u8]) -> Result<(), Records
 ///
 /// # Errors
 /// See [`ValidateError`].
-pub fn validate<'a>(records: &'a [u8], options: &ValidateOptions<'_>, reader: &mut RecordReader) -> Result<Option<Validated<'a>>, ValidateError> {
+pub fn validate<'a>(
+    records: &'a [u8],
+    options: &ValidateOptions<'_>,
+    reader: &mut RecordReader,
+) -> Result<Option<Validated<'a>>, ValidateError> {
     let mut first: Option<Batch<'a>> = None;
     let mut source = Compression::None;
     let mut entries = 0usize;
     for batch in BatchIter::new(records) {
         let batch = batch?;
         if batch.size_bytes() > options.message_bytes_max {
-            return Err(ValidateError::MessageTooLarge { size: batch.size_bytes(), max: options.message_bytes_max });
+            return Err(ValidateError::MessageTooLarge {
+                size: batch.size_bytes(),
+                max: options.message_bytes_max,
+            });
         }
         batch.check_crc()?;
         let codec = batch.require_compression()?;
@@ -209,7 +226,10 @@ pub fn validate<'a>(records: &'a [u8], options: &ValidateOptions<'_>, reader: &m
         None => convert_up(records, &first, source, target, options, reader)?,
     };
     if validated.batch.len() > options.message_bytes_max {
-        return Err(ValidateError::MessageTooLarge { size: validated.batch.len(), max: options.message_bytes_max });
+        return Err(ValidateError::MessageTooLarge {
+            size: validated.batch.len(),
+            max: options.message_bytes_max,
+        });
     }
     Ok(Some(validated))
 }
@@ -220,10 +240,17 @@ fn check_header(header: &BatchHeader, origin: Origin) -> Result<(), RecordsError
         return Ok(());
     }
     if header.base_offset != 0 {
-        return Err(invalid(format!("the base offset of the record batch should be 0, but it is {}", header.base_offset)));
+        return Err(invalid(format!(
+            "the base offset of the record batch should be 0, but it is {}",
+            header.base_offset
+        )));
     }
     if header.last_offset_delta < 0 {
-        return Err(invalid(format!("batch has an invalid offset range: [{}, {}]", header.base_offset, header.last_offset())));
+        return Err(invalid(format!(
+            "batch has an invalid offset range: [{}, {}]",
+            header.base_offset,
+            header.last_offset()
+        )));
     }
     if header.records_count <= 0 {
         return Err(invalid(format!("invalid reported count for record batch: {}", header.records_count)));
@@ -240,7 +267,10 @@ fn check_header(header: &BatchHeader, origin: Origin) -> Result<(), RecordsError
         return Err(invalid("clients are not allowed to write control records".into()));
     }
     if header.has_producer_id() && header.base_sequence < 0 {
-        return Err(invalid(format!("invalid sequence number {} in record batch with producer id {}", header.base_sequence, header.producer_id)));
+        return Err(invalid(format!(
+            "invalid sequence number {} in record batch with producer id {}",
+            header.base_sequence, header.producer_id
+        )));
     }
     Ok(())
 }
@@ -289,22 +319,50 @@ fn append_time(options: &ValidateOptions<'_>) -> Option<i64> {
 }
 
 /// The producer's batch, its timestamp fields corrected if they must be.
-fn kept<'a>(batch: &Batch<'a>, header: BatchHeader, source: Compression, max_timestamp: i64, options: &ValidateOptions<'_>) -> Validated<'a> {
+fn kept<'a>(
+    batch: &Batch<'a>,
+    header: BatchHeader,
+    source: Compression,
+    max_timestamp: i64,
+    options: &ValidateOptions<'_>,
+) -> Validated<'a> {
     let log_append_time = append_time(options);
     let max_timestamp = log_append_time.unwrap_or(max_timestamp);
     if header.timestamp_type() == options.timestamp_type && header.max_timestamp == max_timestamp {
-        return Validated { batch: Cow::Borrowed(batch.bytes()), header, log_append_time, source_compression: source, rebuilt: false };
+        return Validated {
+            batch: Cow::Borrowed(batch.bytes()),
+            header,
+            log_append_time,
+            source_compression: source,
+            rebuilt: false,
+        };
     }
     let mut bytes = batch.bytes().to_vec();
     set_max_timestamp(&mut bytes, options.timestamp_type, max_timestamp);
     let header = BatchHeader::parse(&bytes).expect("a valid header stays one when its timestamp changes");
-    Validated { batch: Cow::Owned(bytes), header, log_append_time, source_compression: source, rebuilt: false }
+    Validated {
+        batch: Cow::Owned(bytes),
+        header,
+        log_append_time,
+        source_compression: source,
+        rebuilt: false,
+    }
 }
 
-fn built<'a>(builder: BatchBuilder, source: Compression, options: &ValidateOptions<'_>) -> Result<Validated<'a>, ValidateError> {
+fn built<'a>(
+    builder: BatchBuilder,
+    source: Compression,
+    options: &ValidateOptions<'_>,
+) -> Result<Validated<'a>, ValidateError> {
     let bytes = builder.finish()?;
     let header = BatchHeader::parse(&bytes)?;
-    Ok(Validated { batch: Cow::Owned(bytes), header, log_append_time: append_time(options), source_compression: source, rebuilt: true })
+    Ok(Validated {
+        batch: Cow::Owned(bytes),
+        header,
+        log_append_time: append_time(options),
+        source_compression: source,
+        rebuilt: true,
+    })
 }
 
 /// Message sets of magic 0 or 1 become one batch of magic 2.
@@ -316,12 +374,21 @@ fn convert_up<'a>(
     options: &ValidateOptions<'_>,
     reader: &mut RecordReader,
 ) -> Result<Validated<'a>, ValidateError> {
-    let mut builder = BatchBuilder::new(BatchOptions { compression: target, log_append_time: append_time(options), ..BatchOptions::default() });
+    let mut builder = BatchBuilder::new(BatchOptions {
+        compression: target,
+        log_append_time: append_time(options),
+        ..BatchOptions::default()
+    });
     let (limit, scratch) = reader.parts();
     for entry in BatchIter::new(records) {
         let entry = entry?;
         if entry.magic() != first.magic() {
-            return Err(invalid(format!("batch magic {} is not the same as the first batch's magic byte {}", entry.magic(), first.magic())).into());
+            return Err(invalid(format!(
+                "batch magic {} is not the same as the first batch's magic byte {}",
+                entry.magic(),
+                first.magic()
+            ))
+            .into());
         }
         let mut checker = Checker::new(options, entry.timestamp_type());
         let mut index = 0usize;
@@ -331,7 +398,11 @@ fn convert_up<'a>(
                 message.entry.check_crc()?;
             }
             if message.entry.magic() != entry.magic() {
-                checker.refuse(index, false, format!("magic {} does not match outer magic {}", message.entry.magic(), entry.magic()));
+                checker.refuse(
+                    index,
+                    false,
+                    format!("magic {} does not match outer magic {}", message.entry.magic(), entry.magic()),
+                );
             } else {
                 checker.check(index, message.offset, message.timestamp, message.key.is_some());
             }
@@ -359,7 +430,14 @@ struct Checker<'o> {
 
 impl<'o> Checker<'o> {
     fn new(options: &'o ValidateOptions<'_>, batch_timestamp_type: TimestampType) -> Checker<'o> {
-        Checker { options, batch_timestamp_type, max_timestamp: NO_TIMESTAMP, errors: Vec::new(), error_count: 0, timestamp_error: false }
+        Checker {
+            options,
+            batch_timestamp_type,
+            max_timestamp: NO_TIMESTAMP,
+            errors: Vec::new(),
+            error_count: 0,
+            timestamp_error: false,
+        }
     }
 
     #[inline]
@@ -371,7 +449,12 @@ impl<'o> Checker<'o> {
         } else if self.options.timestamp_type == TimestampType::CreateTime && timestamp != NO_TIMESTAMP {
             self.check_create_time(index, offset, timestamp);
         } else if self.batch_timestamp_type == TimestampType::LogAppendTime {
-            self.refuse(index, true, "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime.".into());
+            self.refuse(
+                index,
+                true,
+                "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime."
+                    .into(),
+            );
         }
     }
 
@@ -381,7 +464,10 @@ impl<'o> Checker<'o> {
         // Wrapping as Java's: with the default limit of i64::MAX nothing is out of range.
         let behind = o.now_ms.wrapping_sub(timestamp);
         if behind > o.timestamp_before_max_ms || behind.wrapping_neg() > o.timestamp_after_max_ms {
-            let (from, to) = (o.now_ms.wrapping_sub(o.timestamp_before_max_ms), o.now_ms.wrapping_add(o.timestamp_after_max_ms));
+            let (from, to) = (
+                o.now_ms.wrapping_sub(o.timestamp_before_max_ms),
+                o.now_ms.wrapping_add(o.timestamp_after_max_ms),
+            );
             self.refuse(
                 index,
                 true,

@@ -6,7 +6,8 @@ use crate::records::legacy::MessageSetBuilder;
 use proptest::prelude::*;
 
 const NOW: i64 = 1_700_000_000_000;
-const ALL: [Compression; 5] = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+const ALL: [Compression; 5] =
+    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 fn options() -> ValidateOptions<'static> {
     ValidateOptions {
@@ -23,7 +24,10 @@ fn options() -> ValidateOptions<'static> {
     }
 }
 
-fn batch_with(options: BatchOptions, records: &[(i64, Option<&[u8]>, &[u8])]) -> Vec<u8> {
+/// Timestamp, key, value.
+type Row<'a> = (i64, Option<&'a [u8]>, &'a [u8]);
+
+fn batch_with(options: BatchOptions, records: &[Row<'_>]) -> Vec<u8> {
     let mut builder = BatchBuilder::new(options);
     for (timestamp, key, value) in records {
         builder.append(*timestamp, *key, Some(value), &[(b"h", None)]).unwrap();
@@ -32,7 +36,10 @@ fn batch_with(options: BatchOptions, records: &[(i64, Option<&[u8]>, &[u8])]) ->
 }
 
 fn batch(compression: Compression) -> Vec<u8> {
-    batch_with(BatchOptions { compression, ..BatchOptions::default() }, &[(NOW, Some(b"a"), b"1"), (NOW + 5, None, b"2"), (NOW + 1, Some(b""), b"")])
+    batch_with(
+        BatchOptions { compression, ..BatchOptions::default() },
+        &[(NOW, Some(b"a"), b"1"), (NOW + 5, None, b"2"), (NOW + 1, Some(b""), b"")],
+    )
 }
 
 fn run<'a>(records: &'a [u8], options: &ValidateOptions<'_>) -> Result<Validated<'a>, ValidateError> {
@@ -43,7 +50,9 @@ fn values(bytes: &[u8]) -> Vec<(i64, i64, Option<Vec<u8>>, usize)> {
     let batch = Batch::parse_first(bytes).unwrap().unwrap();
     assert_eq!(batch.size_bytes(), bytes.len());
     batch.check_crc().unwrap();
-    RecordReader::new(1 << 22).collect(&batch, |r| (r.offset, r.timestamp, r.key.map(<[u8]>::to_vec), r.headers.len())).unwrap()
+    RecordReader::new(1 << 22)
+        .collect(&batch, |r| (r.offset, r.timestamp, r.key.map(<[u8]>::to_vec), r.headers.len()))
+        .unwrap()
 }
 
 /// Changes one header field of a batch and makes the checksum right again.
@@ -70,7 +79,9 @@ fn a_topic_codec_recompresses_and_keeps_every_record() {
     for from in ALL {
         for to in ALL {
             let bytes = batch(from);
-            let validated = run(&bytes, &ValidateOptions { compression: TargetCompression::Codec(to), ..options() }).unwrap();
+            let validated =
+                run(&bytes, &ValidateOptions { compression: TargetCompression::Codec(to), ..options() })
+                    .unwrap();
             assert_eq!(validated.rebuilt, from != to);
             assert_eq!(validated.header.compression(), Some(to));
             assert_eq!(values(&validated.batch), values(&bytes), "{from:?} to {to:?}");
@@ -82,7 +93,9 @@ fn a_topic_codec_recompresses_and_keeps_every_record() {
 fn append_time_is_stamped_and_the_checksum_follows() {
     for codec in ALL {
         let bytes = batch(codec);
-        let validated = run(&bytes, &ValidateOptions { timestamp_type: TimestampType::LogAppendTime, ..options() }).unwrap();
+        let validated =
+            run(&bytes, &ValidateOptions { timestamp_type: TimestampType::LogAppendTime, ..options() })
+                .unwrap();
         assert_eq!((validated.header.max_timestamp, validated.log_append_time), (NOW, Some(NOW)));
         assert!(values(&validated.batch).iter().all(|r| r.1 == NOW));
     }
@@ -130,7 +143,11 @@ fn null_keys_on_a_compacted_topic_are_named_by_index() {
         let bytes = batch(codec);
         let error = run(&bytes, &ValidateOptions { compacted: true, ..options() }).unwrap_err();
         assert_eq!(error.error_code(), 87);
-        assert_eq!(error.record_errors().iter().map(|e| e.index).collect::<Vec<_>>(), [1], "an empty key is a key");
+        assert_eq!(
+            error.record_errors().iter().map(|e| e.index).collect::<Vec<_>>(),
+            [1],
+            "an empty key is a key"
+        );
         assert!(error.record_errors()[0].message.contains("without key in topic partition t-0"));
     }
 }
@@ -141,7 +158,8 @@ fn create_times_too_far_off_are_refused_and_append_time_from_a_producer_too() {
     let error = run(&batch(Compression::Lz4), &limited).unwrap_err();
     assert_eq!(error.error_code(), 32);
     assert_eq!(error.record_errors().iter().map(|e| e.index).collect::<Vec<_>>(), [1]);
-    let stamped = batch_with(BatchOptions { log_append_time: Some(5), ..BatchOptions::default() }, &[(5, None, b"")]);
+    let stamped =
+        batch_with(BatchOptions { log_append_time: Some(5), ..BatchOptions::default() }, &[(5, None, b"")]);
     let append_topic = ValidateOptions { timestamp_type: TimestampType::LogAppendTime, ..options() };
     assert_eq!(run(&stamped, &append_topic).unwrap_err().error_code(), 32);
     let untimed = batch_with(BatchOptions::default(), &[(-1, None, b"")]);
@@ -151,7 +169,8 @@ fn create_times_too_far_off_are_refused_and_append_time_from_a_producer_too() {
 
 #[test]
 fn gaps_between_inner_offsets_force_a_rebuild_of_compressed_batches() {
-    let mut builder = BatchBuilder::new(BatchOptions { compression: Compression::Gzip, ..BatchOptions::default() });
+    let mut builder =
+        BatchBuilder::new(BatchOptions { compression: Compression::Gzip, ..BatchOptions::default() });
     builder.append_at(0, 1, None, None, &[]).unwrap();
     builder.append_at(3, 1, None, None, &[]).unwrap();
     let bytes = edited(builder.finish().unwrap(), 23, &1i32.to_be_bytes());
@@ -220,7 +239,10 @@ fn the_request_version_limits_format_and_codec() {
 #[test]
 fn a_bomb_in_a_batch_is_refused_within_the_reader_s_limit() {
     for codec in &ALL[1..] {
-        let bytes = batch_with(BatchOptions { compression: *codec, ..BatchOptions::default() }, &[(NOW, None, &vec![0; 8 << 20])]);
+        let bytes = batch_with(
+            BatchOptions { compression: *codec, ..BatchOptions::default() },
+            &[(NOW, None, &vec![0; 8 << 20])],
+        );
         let error = validate(&bytes, &options(), &mut RecordReader::new(1 << 20)).unwrap_err();
         assert_eq!(error.error_code(), 10, "{codec:?}: {error}");
     }
@@ -229,11 +251,17 @@ fn a_bomb_in_a_batch_is_refused_within_the_reader_s_limit() {
 #[test]
 fn the_coordinator_may_write_control_records_uncompressed() {
     let marker = crate::records::builder::end_transaction_marker(0, NOW, 9, 2, false, 4).unwrap();
-    let topic = ValidateOptions { origin: Origin::Coordinator, compression: TargetCompression::Codec(Compression::Zstd), compacted: true, ..options() };
+    let topic = ValidateOptions {
+        origin: Origin::Coordinator,
+        compression: TargetCompression::Codec(Compression::Zstd),
+        compacted: true,
+        ..options()
+    };
     let validated = run(&marker, &topic).unwrap();
     assert!(!validated.rebuilt);
     let batch = Batch::parse_first(&validated.batch).unwrap().unwrap();
-    let control = RecordReader::new(100).collect(&batch, |r| crate::records::record::ControlRecord::parse(&r)).unwrap();
+    let control =
+        RecordReader::new(100).collect(&batch, |r| crate::records::record::ControlRecord::parse(&r)).unwrap();
     assert_eq!(control, [Ok(crate::records::record::ControlRecord::Abort { coordinator_epoch: 4 })]);
 }
 

@@ -92,7 +92,16 @@ mod tests {
 
     #[test]
     fn golden_values() {
-        for (value, bytes) in [(0, &[0u8][..]), (-1, &[1]), (1, &[2]), (63, &[0x7e]), (-64, &[0x7f]), (64, &[0x80, 1]), (i32::MAX, &[0xfe, 0xff, 0xff, 0xff, 0x0f]), (i32::MIN, &[0xff, 0xff, 0xff, 0xff, 0x0f])] {
+        for (value, bytes) in [
+            (0, &[0u8][..]),
+            (-1, &[1]),
+            (1, &[2]),
+            (63, &[0x7e]),
+            (-64, &[0x7f]),
+            (64, &[0x80, 1]),
+            (i32::MAX, &[0xfe, 0xff, 0xff, 0xff, 0x0f]),
+            (i32::MIN, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+        ] {
             let mut out = Vec::new();
             write_varint(&mut out, value);
             assert_eq!(out, bytes);
