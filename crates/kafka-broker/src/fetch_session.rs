@@ -11,8 +11,6 @@ use kafka_proto::error::ErrorCode;
 use kafka_proto::wire::Uuid;
 use parking_lot::Mutex;
 
-/// No session.
-pub const INVALID_SESSION_ID: i32 = 0;
 /// A full fetch that wants a session.
 pub const INITIAL_EPOCH: i32 = 0;
 /// A full fetch without one, closing any it names.

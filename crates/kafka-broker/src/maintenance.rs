@@ -27,7 +27,9 @@ const QUIET_MS: u64 = 10_000;
 pub fn start(broker: &Arc<Broker>) {
     let logs = &broker.config.logs;
     let delay = logs.initial_task_delay_ms;
-    every(broker, delay, logs.retention_check_ms, |logs, now| drop(logs.retention_pass(now)));
+    every(broker, delay, logs.retention_check_ms, |logs, now| {
+        logs.retention_pass(now);
+    });
     every(broker, delay, DELETE_CHECK_MS, LogDirs::delete_pass);
     every(broker, 1000, logs.flush_scheduler_ms.min(FLUSH_CHECK_MS_MAX), LogDirs::flush_pass);
     every(broker, PRODUCER_EXPIRY_MS, PRODUCER_EXPIRY_MS, LogDirs::expire_producers);

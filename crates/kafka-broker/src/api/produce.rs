@@ -87,7 +87,7 @@ pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: Produce
                     success(data.index, &appended)
                 }
                 Ok(None) => PartitionProduceResponse { index: data.index, base_offset: -1, ..Default::default() },
-                Err(failure) => refusal(data.index, failure, ctx.version),
+                Err(failure) => refusal(data.index, failure),
             };
             partitions.push(row);
         }
@@ -138,15 +138,10 @@ fn success(index: i32, appended: &Appended) -> PartitionProduceResponse {
     }
 }
 
-fn refusal(index: i32, failure: Failure, version: i16) -> PartitionProduceResponse {
-    // INVALID_RECORD is newer than Produce 8; older clients know CORRUPT_MESSAGE (`ProduceResponse` history, KIP-467).
-    let code = match failure.code {
-        ErrorCode::InvalidRecord if version < 8 => ErrorCode::CorruptMessage,
-        code => code,
-    };
+fn refusal(index: i32, failure: Failure) -> PartitionProduceResponse {
     PartitionProduceResponse {
         index,
-        error_code: code.code(),
+        error_code: failure.code.code(),
         base_offset: -1,
         record_errors: failure.record_errors,
         error_message: failure.message,

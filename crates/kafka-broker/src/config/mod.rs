@@ -62,7 +62,8 @@ pub struct ZooKeeperConfig {
 pub struct NetworkConfig {
     /// Largest frame; a larger one closes its connection.
     pub request_bytes_max: usize,
-    /// `-1` leaves the system's buffer sizes.
+    /// `-1` leaves the size to the system, also where nothing is set: Linux sizes a socket's buffers by what is in
+    /// flight, Kafka's fixed 100 KiB cost a wake-up each.
     pub send_buffer_bytes: i32,
     pub receive_buffer_bytes: i32,
     pub backlog: u32,
@@ -323,8 +324,8 @@ impl Settings {
         }
         Ok(NetworkConfig {
             request_bytes_max: self.size("socket.request.max.bytes")?,
-            send_buffer_bytes: self.int32("socket.send.buffer.bytes")?,
-            receive_buffer_bytes: self.int32("socket.receive.buffer.bytes")?,
+            send_buffer_bytes: self.given("socket.send.buffer.bytes").map_or(Ok(-1), |_| self.int32("socket.send.buffer.bytes"))?,
+            receive_buffer_bytes: self.given("socket.receive.buffer.bytes").map_or(Ok(-1), |_| self.int32("socket.receive.buffer.bytes"))?,
             backlog: u32::try_from(self.int("socket.listen.backlog.size")?).unwrap_or(50),
             connections_max: self.size("max.connections")?,
             connections_per_ip_max: per_ip,

@@ -88,6 +88,9 @@ impl Connection {
                 },
                 Outcome::Silent => {}
                 Outcome::Close(reason) => {
+                    if !self.broker.connections.may_complain(self.context.peer.ip()) {
+                        return;
+                    }
                     warn!("closing connection of {} on {} (client id {:?}): {reason}", self.context.peer, self.context.listener, self.context.client_id());
                     return;
                 }
@@ -123,13 +126,14 @@ impl Connection {
     fn log_frame_error(&self, error: &FrameError) {
         let (peer, listener) = (self.context.peer, &self.context.listener);
         match error {
+            // Resets and timeouts are how clients die.
+            FrameError::Io(error) => debug!("connection of {peer} on {listener} ended: {error}"),
+            _ if !self.broker.connections.may_complain(peer.ip()) => {}
             FrameError::TooLarge { start, .. } | FrameError::Negative { start, .. } => {
                 let guess = sniff::guess(start).unwrap_or("the peer does not speak Kafka's protocol, or its request exceeds socket.request.max.bytes");
                 warn!("closing connection of {peer} on {listener}: {error}: {guess}");
             }
             FrameError::Truncated { .. } => warn!("connection of {peer} on {listener}: {error}"),
-            // Resets and timeouts are how clients die.
-            FrameError::Io(error) => debug!("connection of {peer} on {listener} ended: {error}"),
         }
     }
 }

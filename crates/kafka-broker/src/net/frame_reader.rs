@@ -14,8 +14,8 @@ use tokio::io::AsyncReadExt;
 const READ_AHEAD_BYTES: usize = 16 * 1024;
 /// First growth step towards a large frame; doubled as the bytes arrive.
 const GROWTH_BYTES_MIN: usize = 64 * 1024;
-/// Largest buffer a quiet connection keeps.
-const KEEP_BYTES_MAX: usize = 256 * 1024;
+/// What a connection without a buffer reads first: thousands of idle ones cost no buffers.
+const FIRST_READ_BYTES: usize = 64;
 
 /// Why a stream of frames ends early.
 #[derive(Debug, Error)]
@@ -36,20 +36,30 @@ pub enum FrameError {
 pub struct FrameReader {
     buffer: BytesMut,
     limit: usize,
+    /// Size of recent frames: what the buffer should hold, from its front, before one begins.
+    recent_bytes: usize,
 }
 
 impl FrameReader {
     /// `limit` is the largest payload accepted (`socket.request.max.bytes`).
     pub fn new(limit: usize) -> Self {
-        Self { buffer: BytesMut::new(), limit }
+        Self { buffer: BytesMut::new(), limit, recent_bytes: 0 }
     }
 
     /// The next payload, or `None` at a clean end of the stream. Cancel safe: what has been read stays in the buffer.
     ///
     /// The previous payload should have been dropped by then; while a part of it lives, a new buffer is taken.
     pub async fn next<S: AsyncReadExt + Unpin>(&mut self, stream: &mut S) -> Result<Option<Bytes>, FrameError> {
+        if self.buffer.capacity() == 0 {
+            let mut first = [0; FIRST_READ_BYTES];
+            let count = stream.read(&mut first).await?;
+            if count == 0 {
+                return Ok(None);
+            }
+            self.buffer.extend_from_slice(&first[..count]);
+        }
         while self.buffer.len() < 4 {
-            self.buffer.reserve(READ_AHEAD_BYTES);
+            self.make_room();
             if stream.read_buf(&mut self.buffer).await? == 0 {
                 return match self.buffer.len() {
                     0 => Ok(None),
@@ -68,19 +78,23 @@ impl FrameReader {
             }
         }
         self.buffer.advance(4);
+        self.recent_bytes = (4 + size).max(self.recent_bytes - self.recent_bytes / 8);
         Ok(Some(self.buffer.split_to(size).freeze()))
     }
 
-    /// Whether the next frame, or the start of it, is in the buffer already.
-    pub fn has_buffered(&self) -> bool {
-        !self.buffer.is_empty()
+    /// Gives an empty buffer back; called when the connection has been quiet for a while.
+    pub fn shrink(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+            self.recent_bytes = 0;
+        }
     }
 
-    /// Gives a large empty buffer back; called when the connection has been quiet for a while.
-    pub fn shrink(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > KEEP_BYTES_MAX {
-            self.buffer = BytesMut::new();
-        }
+    /// Room to read into. With an empty buffer this takes up the allocation from its front again: a large frame then
+    /// lies where the one before lay, in pages that are there already, and nothing has to be moved for it.
+    fn make_room(&mut self) {
+        let wanted = if self.buffer.is_empty() { self.recent_bytes + READ_AHEAD_BYTES } else { READ_AHEAD_BYTES };
+        self.buffer.reserve(wanted);
     }
 
     fn frame_size(&self) -> Result<usize, FrameError> {
@@ -126,15 +140,26 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_reuses_the_buffer_of_the_one_before() {
+    fn a_frame_lies_where_the_one_before_lay() {
         let stream = [framed(&[1; 100_000]), framed(&[2; 100_000]), framed(&[3; 100_000])].concat();
         run(async {
             let mut reader = FrameReader::new(1 << 20);
             let mut chunks = stream.as_slice();
             drop(reader.next(&mut chunks).await.expect("first"));
-            let at = reader.next(&mut chunks).await.expect("second").expect("more").as_ptr();
-            let again = reader.next(&mut chunks).await.expect("third").expect("more").as_ptr();
-            assert_eq!(at as usize >> 20, again as usize >> 20, "the same allocation");
+            let second = reader.next(&mut chunks).await.expect("second").expect("more").as_ptr();
+            let third = reader.next(&mut chunks).await.expect("third").expect("more").as_ptr();
+            assert_eq!(second, third);
+        });
+    }
+
+    #[test]
+    fn a_quiet_connection_keeps_no_buffer() {
+        run(async {
+            let mut reader = FrameReader::new(1 << 20);
+            drop(reader.next(&mut framed(&[1; 1000]).as_slice()).await.expect("a frame"));
+            reader.shrink();
+            assert_eq!(reader.buffer.capacity(), 0);
+            assert_eq!(reader.next(&mut framed(b"again").as_slice()).await.expect("a frame").expect("more"), &b"again"[..]);
         });
     }
 

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tracing::warn;
 
+use super::complaints::Complaints;
 use crate::config::NetworkConfig;
 
 /// A connection as seen from outside its task.
@@ -63,6 +65,7 @@ pub struct Connections {
     idle_ms_max: Option<u64>,
     next_id: AtomicU64,
     inner: Mutex<Inner>,
+    complaints: Complaints,
     started: std::time::Instant,
 }
 
@@ -95,6 +98,7 @@ impl Connections {
             idle_ms_max: u64::try_from(config.connections_idle_ms_max).ok(),
             next_id: AtomicU64::new(0),
             inner: Mutex::default(),
+            complaints: Complaints::default(),
             started: std::time::Instant::now(),
         }
     }
@@ -102,6 +106,11 @@ impl Connections {
     /// Milliseconds on the clock of `Entry::touch`.
     pub fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether to log a complaint about a peer; what is left out is summed up by `sweep`.
+    pub fn may_complain(&self, ip: IpAddr) -> bool {
+        self.complaints.admit(ip.to_canonical(), self.now_ms())
     }
 
     /// Admits a connection from `ip`, or says which limit it hit.
@@ -148,6 +157,10 @@ impl Connections {
     /// that they give their large buffers back.
     pub fn sweep(&self, quiet_ms: u64) {
         let now = self.now_ms();
+        for (ip, count) in self.complaints.roll(now) {
+            let who = ip.map_or_else(|| "many addresses".to_owned(), |ip| ip.to_string());
+            warn!("{count} more connections of {who} were refused or closed for malformed requests in the last minute");
+        }
         for entry in self.inner.lock().by_id.values().filter(|e| !e.busy.load(Ordering::Relaxed)) {
             let idle = now.saturating_sub(entry.last_active_ms.load(Ordering::Relaxed));
             if self.idle_ms_max.is_some_and(|max| idle > max) {

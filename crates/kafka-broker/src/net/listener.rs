@@ -112,6 +112,7 @@ pub fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>) 
 fn admit(stream: TcpStream, peer: SocketAddr, name: &Arc<str>, broker: &Arc<Broker>, connections: &Arc<Connections>) {
     let registered = match connections.admit(peer.ip()) {
         Ok(registered) => registered,
+        Err(_) if !connections.may_complain(peer.ip()) => return,
         Err(Refusal::TooManyFromAddress { limit }) => {
             warn!("Rejected connection from {peer}, address already has the configured maximum of {limit} connections (max.connections.per.ip).");
             return;

@@ -3,6 +3,7 @@
 //! Reading order: `listener` (accepts, enforces the limits), `connection` (one task per client, one request in
 //! flight), `frame_reader`, `send`, `sniff` (what a stranger on the port most likely is).
 
+mod complaints;
 pub mod connection;
 mod frame_reader;
 pub mod limits;

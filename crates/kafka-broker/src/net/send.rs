@@ -3,7 +3,7 @@
 //! From 32 KiB on the file's pages go to the socket without passing through memory (twice the bytes per CPU second at
 //! 1 MiB); smaller ranges are read and written together with what stands before them, one system call instead of three.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 const SENDFILE_BYTES_MIN: usize = 32 * 1024;
 /// Most one sendfile call moves: keeps a fast reader from holding a worker for long.
 const SENDFILE_BYTES_MAX: usize = 1 << 20;
+/// Cold ranges are read in steps of this.
+const WARM_STEP_BYTES: usize = 256 * 1024;
 /// Slices in one vectored write.
 const SLICES_MAX: usize = 16;
 
@@ -32,6 +34,7 @@ pub async fn send(stream: &TcpStream, frame: Frame) -> io::Result<()> {
             Chunk::Bytes(bytes) => pending.push(bytes),
             Chunk::File(region) if region.len < SENDFILE_BYTES_MIN => pending.push(read_region(&region)?),
             Chunk::File(region) => {
+                warm(&region).await;
                 write_all(stream, std::mem::take(&mut pending), SendFlags::MORE).await?;
                 send_file(stream, &region).await?;
             }
@@ -82,6 +85,34 @@ fn consume(chunks: &mut std::collections::VecDeque<Bytes>, mut written: usize) {
         written -= front.len();
         chunks.pop_front();
     }
+}
+
+/// Brings a cold range into the page cache on the blocking pool: sendfile would wait for the disk on a thread that
+/// serves other connections too. Two probes that never block tell cold from warm.
+async fn warm(region: &FileRegion) {
+    let cached = |offset: u64| {
+        let mut byte = [0u8];
+        let mut into = [IoSliceMut::new(&mut byte)];
+        let probe = rustix::io::preadv2(region.file.as_fd(), &mut into, offset, rustix::io::ReadWriteFlags::NOWAIT);
+        // Whatever else goes wrong shows in sendfile.
+        !matches!(probe, Err(rustix::io::Errno::AGAIN))
+    };
+    if cached(region.offset) && cached(region.offset + region.len as u64 - 1) {
+        return;
+    }
+    let region = region.clone();
+    let read_through = move || {
+        let mut scratch = vec![0; region.len.min(WARM_STEP_BYTES)];
+        let mut done = 0;
+        while done < region.len {
+            let step = scratch.len().min(region.len - done);
+            match region.file.read_at(&mut scratch[..step], region.offset + done as u64) {
+                Ok(read @ 1..) => done += read,
+                _ => return,
+            }
+        }
+    };
+    let _ = tokio::task::spawn_blocking(read_through).await;
 }
 
 async fn send_file(stream: &TcpStream, region: &FileRegion) -> io::Result<()> {
