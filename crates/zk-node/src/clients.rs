@@ -43,7 +43,12 @@ pub(crate) struct Clients {
 
 impl Clients {
     pub(crate) fn new() -> Self {
-        Self { conns: HashMap::new(), by_session: HashMap::new(), by_address: HashMap::new(), ..Self::default() }
+        Self {
+            conns: HashMap::new(),
+            by_session: HashMap::new(),
+            by_address: HashMap::new(),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn get(&self, conn: ConnId) -> Option<&Connection> {
@@ -122,7 +127,13 @@ impl Clients {
     }
 
     /// Sends a reply; `body` is written only if there is no error.
-    pub(crate) fn reply(&mut self, now: Now, answer: &Answer, fx: &mut Effects, body: impl FnOnce(&mut Writer)) {
+    pub(crate) fn reply(
+        &mut self,
+        now: Now,
+        answer: &Answer,
+        fx: &mut Effects,
+        body: impl FnOnce(&mut Writer),
+    ) {
         let Some(c) = self.conns.get_mut(&answer.conn) else { return };
         if matches!(c.phase, Phase::Closing { .. }) {
             return;

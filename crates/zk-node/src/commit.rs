@@ -62,7 +62,11 @@ impl Node {
         let c = self.clients.get_mut(conn)?;
         let front = c.queue.front()?;
         if !matches!(front.work, Work::Write { zxid } if zxid == header.zxid) {
-            debug_assert!(false, "{conn:?}: the front of the queue does not wait for zxid 0x{:x}", header.zxid);
+            debug_assert!(
+                false,
+                "{conn:?}: the front of the queue does not wait for zxid 0x{:x}",
+                header.zxid
+            );
             return None;
         }
         let (xid, start_ms) = (front.xid, front.start_ms);

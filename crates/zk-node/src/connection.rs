@@ -20,9 +20,15 @@ pub enum Phase {
     /// Waits for the client's first frame.
     Handshake,
     /// The session's createSession is on its way; requests that arrive meanwhile wait behind it.
-    Opening { session: i64 },
-    Open { session: i64 },
-    Closing { session: Option<i64> },
+    Opening {
+        session: i64,
+    },
+    Open {
+        session: i64,
+    },
+    Closing {
+        session: Option<i64>,
+    },
 }
 
 impl Phase {

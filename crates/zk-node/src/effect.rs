@@ -64,7 +64,9 @@ impl Effects {
         self.out.end_frame(start);
         let end = self.out.len();
         match self.list.last_mut() {
-            Some(Effect::Send { conn: last, range }) if *last == conn && range.end == start => range.end = end,
+            Some(Effect::Send { conn: last, range }) if *last == conn && range.end == start => {
+                range.end = end
+            }
             _ => self.list.push(Effect::Send { conn, range: start..end }),
         }
         (end - start - 4) as u64
@@ -91,4 +93,3 @@ impl SentBytes {
         frames
     }
 }
-

@@ -93,7 +93,9 @@ fn read_handshake(frame: &[u8]) -> Result<ConnectRequest, String> {
     }
     match ConnectRequest::decode(&mut Reader::new(frame)) {
         Ok(request) if request.protocol_version == 0 => Ok(request),
-        Ok(request) => Err(format!("a handshake of protocol version {}, 0 is expected", request.protocol_version)),
+        Ok(request) => {
+            Err(format!("a handshake of protocol version {}, 0 is expected", request.protocol_version))
+        }
         Err(error) => Err(format!("not a handshake: {error}")),
     }
 }

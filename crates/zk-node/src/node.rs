@@ -220,7 +220,11 @@ impl Node {
         assert_eq!(per_address as usize, clients.conns.len(), "addresses count the connections");
         for (session, conn) in &clients.by_session {
             let phase = clients.get(*conn).map(|c| c.phase);
-            assert_eq!(phase.and_then(Phase::session), Some(*session), "session 0x{session:x} and its connection");
+            assert_eq!(
+                phase.and_then(Phase::session),
+                Some(*session),
+                "session 0x{session:x} and its connection"
+            );
         }
         for (conn, c) in &clients.conns {
             self.check_queue(*conn, c);

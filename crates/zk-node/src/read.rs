@@ -28,8 +28,15 @@ impl Node {
         }
         let zxid = self.tree.last_zxid();
         let session = self.clients.get(conn).and_then(|c| c.phase.session()).unwrap_or(0);
-        let answer =
-            Answer { conn, xid, zxid, start_ms, op: Some(letters(request)), err: ErrorCode::Ok, is_write: false };
+        let answer = Answer {
+            conn,
+            xid,
+            zxid,
+            start_ms,
+            op: Some(letters(request)),
+            err: ErrorCode::Ok,
+            is_write: false,
+        };
         let reader = TreeReader { tree: &self.tree, watches: &mut self.watches, conn, session, auth };
         let clients = &mut self.clients;
         reader.read(request, |outcome| match outcome {

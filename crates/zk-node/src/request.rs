@@ -43,7 +43,9 @@ impl Node {
     fn touch(&mut self, now: Now, conn: ConnId) -> bool {
         let Some(c) = self.clients.get(conn) else { return false };
         let timeout_ms = c.timeout_ms;
-        let Some(session) = c.phase.session().filter(|session| self.sessions.is_open(*session)) else { return false };
+        let Some(session) = c.phase.session().filter(|session| self.sessions.is_open(*session)) else {
+            return false;
+        };
         // Not `touch`: the timeout that counts is the one this connection negotiated.
         self.sessions.track(session, timeout_ms, now.mono());
         true

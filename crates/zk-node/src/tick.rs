@@ -73,8 +73,10 @@ impl Node {
         let after_ms = self.options.sessionless_timeout_ms;
         let late = |opened_ms: u64| now.mono_ms.saturating_sub(opened_ms) >= after_ms;
         let conns = self.clients.conns.iter();
-        let mut given_up: Vec<ConnId> =
-            conns.filter(|(_, c)| c.phase == Phase::Handshake && late(c.opened_ms)).map(|(id, _)| *id).collect();
+        let mut given_up: Vec<ConnId> = conns
+            .filter(|(_, c)| c.phase == Phase::Handshake && late(c.opened_ms))
+            .map(|(id, _)| *id)
+            .collect();
         given_up.sort_unstable();
         for conn in given_up {
             self.clients.stats.sessionless_connections_expired += 1;

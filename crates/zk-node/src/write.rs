@@ -66,7 +66,13 @@ impl Node {
     }
 
     /// Hands a decision to the log and keeps it until it is durable.
-    fn record(&mut self, decision: Decision, origin: Option<ConnId>, op: &'static str, fx: &mut Effects) -> i64 {
+    fn record(
+        &mut self,
+        decision: Decision,
+        origin: Option<ConnId>,
+        op: &'static str,
+        fx: &mut Effects,
+    ) -> i64 {
         let Decision { header, txn, digest, .. } = decision;
         let TxnHeader { zxid, .. } = header;
         debug_assert_eq!(zxid, self.last_proposed + 1, "zxids step by one");

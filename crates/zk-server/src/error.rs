@@ -37,7 +37,9 @@ impl From<StoreError> for StartError {
 #[derive(Debug, Clone, Error)]
 pub enum ServerError {
     /// What was not on disk was not acknowledged; what was acknowledged is on disk.
-    #[error("the transaction log cannot be written: {0}. The server has stopped serving; make room or repair the disk, then start it again")]
+    #[error(
+        "the transaction log cannot be written: {0}. The server has stopped serving; make room or repair the disk, then start it again"
+    )]
     Log(String),
     #[error("a server thread ended unexpectedly; the log above says why")]
     Thread,

@@ -212,9 +212,8 @@ impl Prepared {
         let data = self.data.clone();
         let server = Server::new(self.config, self.node, self.data, self.log, self.clock, self.startup);
         let local = LocalSet::new();
-        let result = self
-            .runtime
-            .block_on(local.run_until(serve(server, self.listener, self.reports, orders)));
+        let result =
+            self.runtime.block_on(local.run_until(serve(server, self.listener, self.reports, orders)));
         // Connections and tasks go first, then the log's thread, then the lock on the directory.
         drop(local);
         log.abandon();
@@ -233,7 +232,9 @@ async fn serve(
     mut reports: mpsc::Receiver<LogReport>,
     mut orders: watch::Receiver<Order>,
 ) -> Result<(), ServerError> {
-    tracing::info!(mode = "standalone", "serving; the port is open to everyone who can reach it");
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, mode = "standalone", "serving clients; the port is open to all who reach it");
+    }
     let listener = TcpListener::from_std(listener).map_err(|error| {
         tracing::error!(%error, "the client port cannot be served");
         ServerError::Thread

@@ -80,7 +80,11 @@ impl Intake {
         let announced = i32::from_be_bytes(*length);
         match usize::try_from(announced) {
             Ok(len) if len <= max && len > 0 => {
-                if body.len() < len { Piece::Incomplete } else { Piece::Frame(len) }
+                if body.len() < len {
+                    Piece::Incomplete
+                } else {
+                    Piece::Frame(len)
+                }
             }
             _ => Piece::Refused(refusal(*length, announced, max, self.first)),
         }
@@ -115,7 +119,9 @@ fn refusal(bytes: [u8; 4], announced: i32, max: usize, first: bool) -> String {
     };
     match stranger {
         Some(who) if first => format!("this is {who}; the ZooKeeper protocol is expected on this port"),
-        _ => format!("a frame of {announced} bytes was announced, and at most {max} are taken (jute.maxbuffer)"),
+        _ => format!(
+            "a frame of {announced} bytes was announced, and at most {max} are taken (jute.maxbuffer)"
+        ),
     }
 }
 

@@ -22,14 +22,15 @@ mod error;
 mod handle;
 mod server;
 
-mod listener;
-mod link;
+mod complaints;
 mod intake;
+mod link;
+mod listener;
 
 mod log_thread;
+mod purge;
 mod recovery;
 mod snapshots;
-mod purge;
 
 mod clock;
 mod four_letter;

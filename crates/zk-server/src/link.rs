@@ -64,7 +64,9 @@ struct Unsent {
 enum State {
     Open,
     /// Closes when everything is sent, or at this time.
-    Closing { until_ms: u64 },
+    Closing {
+        until_ms: u64,
+    },
     Cut,
 }
 

@@ -21,7 +21,10 @@ const REPORTS_MAX: usize = 64;
 /// Work for the log, in order.
 #[derive(Debug)]
 pub(crate) enum LogCommand {
-    Append { zxid: i64, payload: Bytes },
+    Append {
+        zxid: i64,
+        payload: Bytes,
+    },
     /// End the current file.
     Roll,
 }

@@ -19,7 +19,9 @@ pub(crate) async fn purge(server: Rc<Server>) {
         let purged = tokio::task::spawn_blocking(move || data.purge(retain)).await;
         match purged {
             Ok(Ok(removed)) if removed.files.is_empty() => tracing::debug!("autopurge: nothing to remove"),
-            Ok(Ok(removed)) => tracing::info!(files = removed.files.len(), bytes = removed.bytes, "autopurge: removed"),
+            Ok(Ok(removed)) => {
+                tracing::info!(files = removed.files.len(), bytes = removed.bytes, "autopurge: removed")
+            }
             Ok(Err(error)) => tracing::warn!(%error, "autopurge failed; the next one follows"),
             Err(error) => tracing::error!(%error, "autopurge ended unexpectedly"),
         }

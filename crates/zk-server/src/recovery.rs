@@ -34,10 +34,9 @@ pub(crate) fn recover(data: &DataDir, config: &Config) -> Result<(Tree, Startup)
     let options = RecoverOptions { trust_empty_snapshot: config.snapshot_trust_empty, ..Default::default() };
     let recovery = data.recover(&options, &mut |event| loading.take(event))?;
     let snapshot_load_ms = loading.snapshot_ms(started);
-    let tree = loading.finish(recovery.last_zxid).map_err(|why| StoreError::Refused {
-        path: data.snap_dir().to_owned(),
-        why,
-    })?;
+    let tree = loading
+        .finish(recovery.last_zxid)
+        .map_err(|why| StoreError::Refused { path: data.snap_dir().to_owned(), why })?;
     if recovery.needs_snapshot {
         snapshots::take_now(data, &tree, config)?;
     }

@@ -13,6 +13,7 @@ use zk_node::{ConnId, Effect, Effects, Input, Node, Now};
 use zk_store::DataDir;
 
 use crate::clock::Clock;
+use crate::complaints::Complaints;
 use crate::config::Config;
 use crate::four_letter::mntr::Startup;
 use crate::four_letter::{Word, answer};
@@ -46,6 +47,7 @@ pub(crate) struct Server {
     appended: Notify,
     stopping: Cell<bool>,
     failure: Notify,
+    complaints: Complaints,
 }
 
 impl Server {
@@ -74,6 +76,7 @@ impl Server {
             appended: Notify::new(),
             stopping: Cell::new(false),
             failure: Notify::new(),
+            complaints: Complaints::default(),
         })
     }
 
@@ -138,7 +141,7 @@ impl Server {
                 Effect::Close { conn, reason } => {
                     let Some(link) = self.recent(&touched, conn) else { continue };
                     if reason.is_worth_a_warning() {
-                        tracing::warn!(peer = %link.peer, "closing a connection: {reason}");
+                        self.complaints.closing(self.clock.now().mono_ms, link.peer, &reason);
                     } else {
                         tracing::debug!(peer = %link.peer, "closing a connection: {reason}");
                     }
@@ -181,6 +184,7 @@ impl Server {
     pub(crate) fn tick(self: &Rc<Self>) {
         self.step(Input::Tick);
         let now = self.clock.now();
+        self.complaints.roll(now.mono_ms);
         for link in self.links.borrow().values() {
             link.cut_if_late(now.mono_ms);
         }
@@ -211,7 +215,7 @@ impl Server {
 
     /// Closes a connection whose bytes are no protocol of ours.
     pub(crate) fn refuse(&self, link: &Link, why: &str) {
-        tracing::warn!(peer = %link.peer, "closing a connection: {why}");
+        self.complaints.closing(self.clock.now().mono_ms, link.peer, &why);
         link.cut();
     }
 

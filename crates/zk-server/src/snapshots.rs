@@ -59,7 +59,9 @@ impl Snapshots {
                 }
                 Err(error) => {
                     node.stats_mut().snapshot_errors += 1;
-                    tracing::error!("snapshot failed: {error}. The log keeps every transaction; the next try follows");
+                    tracing::error!(
+                        "snapshot failed: {error}. The log keeps every transaction; the next try follows"
+                    );
                 }
             }
         });
@@ -135,7 +137,11 @@ fn write(
     Ok(())
 }
 
-fn begin(data: &DataDir, head: &SnapshotHead, compression: Compression) -> Result<SnapshotWriter, StoreError> {
+fn begin(
+    data: &DataDir,
+    head: &SnapshotHead,
+    compression: Compression,
+) -> Result<SnapshotWriter, StoreError> {
     let acls = head.acls.iter().map(|(id, list)| (*id, &list[..]));
     data.begin_snapshot(head.last_zxid, compression, &head.sessions, acls)
 }

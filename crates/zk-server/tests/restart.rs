@@ -89,6 +89,34 @@ fn snapshots_are_taken_while_serving_and_recovered_from() {
 }
 
 #[test]
+fn autopurge_keeps_the_newest_snapshots_and_what_they_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(
+        dir.path(),
+        "snapCount=20
+",
+    );
+    let mut client = Client::connect(server.address());
+    for n in 0..200 {
+        client.call(&create(&format!("/n{n}"), b"v")).unwrap();
+    }
+    server.stop();
+    server.wait().unwrap();
+    assert!(files(dir.path(), "snapshot.") > 3);
+    let server = serve(dir.path(), "autopurge.purgeInterval=1\n");
+    // The purge runs beside the requests; each of these waits for the server.
+    let mut client = Client::connect(server.address());
+    let purged = (0..100_000).any(|_| {
+        client.call(&get("/n0")).unwrap();
+        files(dir.path(), "snapshot.") == 3
+    });
+    assert!(purged);
+    server.abort();
+    let server = serve(dir.path(), "");
+    assert_eq!(data(Client::connect(server.address()).call(&get("/n199"))), b"v");
+}
+
+#[test]
 fn the_first_start_leaves_a_snapshot_beside_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let server = serve(dir.path(), "");

@@ -27,7 +27,10 @@ fn a_directory_in_use_is_one_clear_line_and_free_after_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let server = serve(dir.path(), "");
     let error = try_serve(dir.path(), "").unwrap_err().to_string();
-    assert!(error.contains("in use by another process") && error.contains("choose another dataDir"), "{error}");
+    assert!(
+        error.contains("in use by another process") && error.contains("choose another dataDir"),
+        "{error}"
+    );
     server.stop();
     server.wait().unwrap();
     serve(dir.path(), "");

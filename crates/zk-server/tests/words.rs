@@ -58,6 +58,10 @@ fn the_words_have_the_originals_shapes() {
     assert_eq!(ask("srst"), "Server stats reset.\n");
     assert_eq!(ask("crst"), "Connection stats reset.\n");
     assert_eq!(ask("hash"), "", "there were no 128 transactions yet");
+    for n in 0..125 {
+        client.call(&create(&format!("/n{n}"), b"")).unwrap();
+    }
+    assert!(ask("hash").starts_with("80: ") && ask("hash").lines().count() == 1, "{}", ask("hash"));
 }
 
 #[test]
@@ -67,7 +71,9 @@ fn conf_and_mntr_tell_the_settings_and_the_figures() {
     let mut client = Client::connect(server.address());
     client.call(&create("/a", b"12345")).unwrap();
     let conf = word(server.address(), "conf");
-    for line in ["tickTime=2000", "maxClientCnxns=7", "minSessionTimeout=4000", "secureClientPort=-1", "serverId=0"] {
+    for line in
+        ["tickTime=2000", "maxClientCnxns=7", "minSessionTimeout=4000", "secureClientPort=-1", "serverId=0"]
+    {
         assert!(conf.lines().any(|l| l == line), "{line} is missing in\n{conf}");
     }
     let mntr = word(server.address(), "mntr");

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use zk_proto::txn::TxnEntry;
 use zk_proto::{
-    Acl, ConnectRequest, ConnectResponse, CreateKind, CreateRequest, ErrorCode, MultiOp, OpCode, Reader, ReplyHeader,
-    Request, RequestHeader, Response, WatcherEvent, Writer,
+    Acl, ConnectRequest, ConnectResponse, CreateKind, CreateRequest, ErrorCode, MultiOp, OpCode, Reader,
+    ReplyHeader, Request, RequestHeader, Response, WatcherEvent, Writer,
 };
 use zk_tree::{Tree, TreeConfig};
 

@@ -134,18 +134,29 @@ impl World {
     }
 }
 
-fn note(client: &mut Client, request: &Request, err: ErrorCode, body: &Bytes, promised: &mut BTreeMap<String, ()>) {
+fn note(
+    client: &mut Client,
+    request: &Request,
+    err: ErrorCode,
+    body: &Bytes,
+    promised: &mut BTreeMap<String, ()>,
+) {
     let own = format!("/own{:x}", client.session);
     match request {
         Request::Create(c) if c.flags == 2 && err == ErrorCode::Ok => {
-            let Ok(Response::Path { path }) = Response::decode_for(OpCode::Create, &mut Reader::new(body)) else {
+            let Ok(Response::Path { path }) = Response::decode_for(OpCode::Create, &mut Reader::new(body))
+            else {
                 panic!("no path");
             };
             assert!(promised.insert(path, ()).is_none(), "a sequential name is given once");
         }
-        Request::SetData { path, data, .. } if *path == own && err == ErrorCode::Ok => client.own = data.clone(),
+        Request::SetData { path, data, .. } if *path == own && err == ErrorCode::Ok => {
+            client.own = data.clone()
+        }
         Request::GetData { path, .. } if *path == own && err == ErrorCode::Ok && client.own.is_some() => {
-            let Ok(Response::Data { data, .. }) = Response::decode_for(OpCode::GetData, &mut Reader::new(body)) else {
+            let Ok(Response::Data { data, .. }) =
+                Response::decode_for(OpCode::GetData, &mut Reader::new(body))
+            else {
                 panic!("no data");
             };
             assert_eq!(data, client.own, "a session reads what it wrote");

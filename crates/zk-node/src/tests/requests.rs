@@ -1,8 +1,13 @@
 //! Requests that are answered in a special way.
 
 use bytes::Bytes;
-use zk_proto::{ErrorCode, EventKind, MultiOp, MultiResult, OpCode, Request, Response, SetWatchesRequest, Writer};
-use zk_proto::{RequestHeader, txn::{Txn, TxnEntry, kind}};
+use zk_proto::{
+    ErrorCode, EventKind, MultiOp, MultiResult, OpCode, Request, Response, SetWatchesRequest, Writer,
+};
+use zk_proto::{
+    RequestHeader,
+    txn::{Txn, TxnEntry, kind},
+};
 
 use super::harness::{Got, Harness, create, delete, exists, get, multi_create, set};
 use crate::{CloseReason, Input, Options};
@@ -155,8 +160,12 @@ fn reconfig_and_ttl_nodes_are_refused_as_a_single_server_does() {
         let mut h = Harness::new(Options { reconfig_enabled: enabled, ..Options::default() });
         let (conn, _) = h.connect();
         let none = || Some(String::new());
-        let reconfig =
-            Request::Reconfig { joining: none(), leaving: none(), new_members: none(), current_config_id: -1 };
+        let reconfig = Request::Reconfig {
+            joining: none(),
+            leaving: none(),
+            new_members: none(),
+            current_config_id: -1,
+        };
         h.send(conn, 1, &reconfig);
         h.sync_log();
         assert_eq!(h.reply(conn), (1, expect));
@@ -185,7 +194,9 @@ fn reads_of_every_kind_answer_from_the_tree() {
     let Response::Data { data, stat } = h.body(conn, OpCode::GetData) else { panic!("not data") };
     assert_eq!((data, stat.num_children), (Some(Bytes::from_static(b"d")), 2));
     h.send(conn, 3, &Request::GetChildren2 { path: "/p".into(), watch: false });
-    let Response::ChildrenStat { children, .. } = h.body(conn, OpCode::GetChildren2) else { panic!("no children") };
+    let Response::ChildrenStat { children, .. } = h.body(conn, OpCode::GetChildren2) else {
+        panic!("no children")
+    };
     assert_eq!(children, ["a", "e"]);
     h.send(conn, 4, &Request::GetEphemerals { prefix: None });
     assert_eq!(h.body(conn, OpCode::GetEphemerals), Response::Children { children: vec!["/p/e".into()] });

@@ -148,7 +148,9 @@ fn strangers_are_named() {
     assert!(matches!(h.closed.get(&conn), Some(CloseReason::Malformed { what }) if what.contains("Kafka")));
     let conn = h.open();
     h.step(Input::Frame { conn, frame: b"\0\0\0\0\0" });
-    assert!(matches!(h.closed.get(&conn), Some(CloseReason::Malformed { what }) if what.contains("handshake")));
+    assert!(
+        matches!(h.closed.get(&conn), Some(CloseReason::Malformed { what }) if what.contains("handshake"))
+    );
 }
 
 #[test]

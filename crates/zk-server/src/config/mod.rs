@@ -16,8 +16,8 @@ use zk_store::Compression;
 use crate::four_letter::Whitelist;
 use keys::Standing;
 use quorum::Quorum;
-pub use settings::SystemProperties;
 use settings::Settings;
+pub use settings::SystemProperties;
 
 /// Why the configuration cannot be used.
 #[derive(Debug, Error)]
@@ -191,7 +191,9 @@ impl Config {
             enforce_quota: s.flag_or("enforceQuota", false)?,
             skip_acl: s.flag_or("skipACL", false)?,
             snapshot_trust_empty: s.flag_or("snapshot.trust.empty", false)?,
-            snapshot_compression: Compression::from_config(s.text("snapshot.compression.method").unwrap_or_default()),
+            snapshot_compression: Compression::from_config(
+                s.text("snapshot.compression.method").unwrap_or_default(),
+            ),
             datadir_autocreate: s.flag_or("datadir.autocreate", true)?,
             serialize_last_processed_zxid: s.flag_or("serializeLastProcessedZxid.enabled", true)?,
             tcp_keep_alive: s.flag_or("tcpKeepAlive", false)? || s.flag_or("clientTcpKeepAlive", false)?,

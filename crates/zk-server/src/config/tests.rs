@@ -52,7 +52,8 @@ fn jute_maxbuffer_works_from_the_file_and_says_so() {
     let c = small("jute.maxbuffer=0x400000\n").unwrap();
     assert_eq!(c.jute_max_buffer, 4 << 20);
     assert!(c.notices[0].contains("Apache ZooKeeper takes these from -D only"));
-    let both = parse_with("dataDir=/d\nclientPort=1\njute.maxbuffer=100\n", &[("jute.maxbuffer", "2000")]).unwrap();
+    let both =
+        parse_with("dataDir=/d\nclientPort=1\njute.maxbuffer=100\n", &[("jute.maxbuffer", "2000")]).unwrap();
     assert_eq!(both.jute_max_buffer, 2000);
     assert!(both.notices.is_empty());
 }

@@ -202,6 +202,7 @@ fn watches_by_session(node: &Node) -> String {
 
 fn watches_by_path(node: &Node) -> String {
     let sessions = |ids: Vec<u64>| ids.into_iter().map(|id| session_of(node, id)).collect::<Vec<_>>();
-    let groups: Vec<_> = node.watches().by_path().into_iter().map(|(path, ids)| (path, sessions(ids))).collect();
+    let groups: Vec<_> =
+        node.watches().by_path().into_iter().map(|(path, ids)| (path, sessions(ids))).collect();
     render::tree(&groups, "")
 }

@@ -65,10 +65,7 @@ impl Memory {
             let line = text.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().next()?.parse().ok()
         };
-        Self {
-            total_kb: field("MemTotal:").unwrap_or(0),
-            available_kb: field("MemAvailable:").unwrap_or(0),
-        }
+        Self { total_kb: field("MemTotal:").unwrap_or(0), available_kb: field("MemAvailable:").unwrap_or(0) }
     }
 }
 
@@ -96,6 +93,9 @@ mod tests {
         let text = envi();
         let keys: Vec<&str> = text.lines().skip(1).filter_map(|l| l.split('=').next()).collect();
         assert_eq!(text.lines().next(), Some("Environment:"));
-        assert_eq!((keys[0], keys[1], keys[9], keys.len()), ("zookeeper.version", "host.name", "os.name", 18));
+        assert_eq!(
+            (keys[0], keys[1], keys[9], keys.len()),
+            ("zookeeper.version", "host.name", "os.name", 18)
+        );
     }
 }

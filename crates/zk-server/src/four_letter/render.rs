@@ -171,18 +171,16 @@ mod tests {
         stats.latency.add(1);
         stats.latency.add(2);
         stats.last_latency_ms = 2;
-        ConnectionLine {
-            peer: "127.0.0.1:40000".parse().unwrap(),
-            interest: 1,
-            queued: 0,
-            stats,
-            session,
-        }
+        ConnectionLine { peer: "127.0.0.1:40000".parse().unwrap(), interest: 1, queued: 0, stats, session }
     }
 
     #[test]
     fn connection_lines_read_like_the_originals() {
-        let session = SessionPart { id: 0x1000_0012_3456_0000, established_wall_ms: 1_700_000_000_000, timeout_ms: 10_000 };
+        let session = SessionPart {
+            id: 0x1000_0012_3456_0000,
+            established_wall_ms: 1_700_000_000_000,
+            timeout_ms: 10_000,
+        };
         assert_eq!(
             connection(&line(Some(session)), false),
             " /127.0.0.1:40000[1](queued=0,recved=5,sent=4,sid=0x1000001234560000,lop=GETD,est=1700000000000,\
