@@ -36,12 +36,15 @@ impl Id {
         self.scheme == "world" && self.id == "anyone"
     }
 
-    /// A null scheme reads as empty: no provider has that name, so the entry is refused as invalid later.
+    /// A null scheme reads as empty: no provider has that name, so the entry is refused as invalid later. A null id
+    /// reads as empty where Apache does not look at it; kazoo sends `auth` so.
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self {
-            scheme: r.string_opt()?.unwrap_or_default(),
-            id: r.string()?,
-        })
+        let scheme = r.string_opt()?.unwrap_or_default();
+        let id = match scheme.as_str() {
+            "world" | "digest" | "ip" => r.string()?,
+            _ => r.string_opt()?.unwrap_or_default(),
+        };
+        Ok(Self { scheme, id })
     }
 
     pub fn encode(&self, w: &mut Writer) {
@@ -95,5 +98,25 @@ impl Acl {
 
     pub fn encode_list(list: &[Self], w: &mut Writer) {
         w.vec(list, |w, acl| acl.encode(w));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_null_id_is_read_where_nobody_looks_at_it() {
+        let read = |scheme: &str| {
+            let mut w = Writer::new();
+            w.string(scheme);
+            w.string_opt(None);
+            Id::decode(&mut Reader::new(w.as_slice()))
+        };
+        assert_eq!(read("auth"), Ok(Id::new("auth", "")));
+        assert_eq!(read("unknown"), Ok(Id::new("unknown", "")));
+        for scheme in ["world", "digest", "ip"] {
+            assert_eq!(read(scheme), Err(WireError::UnexpectedNull), "{scheme}");
+        }
     }
 }

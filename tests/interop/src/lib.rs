@@ -1,0 +1,3 @@
+//! What the tests against the originals share. The tests themselves are one file a topic in `tests/`.
+
+pub mod zookeeper;
