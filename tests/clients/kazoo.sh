@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# kazoo's own test suite (it lies inside the package) against one zoolog server, which the suite starts and stops
+# itself through kazoo/bin/java. Builds nothing: $ZOOLOG is the binary (default: the release build), $ZOOLOG_VENV the
+# Python environment with requirements.txt in it (default: .cache/venv). Arguments go to pytest.
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+export ZOOLOG=${ZOOLOG:-$root/target/release/zoolog}
+python=${ZOOLOG_VENV:-$root/.cache/venv}/bin/python
+[ -x "$ZOOLOG" ] || { echo "kazoo: no zoolog at $ZOOLOG; build it first: cargo build --release"; exit 1; }
+[ -x "$python" ] || { echo "kazoo: no Python environment; make one: python3 -m venv .cache/venv"; exit 1; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+export ZOOLOG_LOG=$work/zoolog.log PATH=$here/kazoo/bin:$PATH
+export ZOOKEEPER_VERSION=3.9.3 ZOOKEEPER_CLUSTER_SIZE=1 ZOOKEEPER_CLASSPATH=unused
+export ZOOKEEPER_PORT_OFFSET=${ZOOKEEPER_PORT_OFFSET:-31000}
+unset CI
+cd "$work" || exit 1
+"$python" -m pytest -q --timeout=300 -p no:cacheprovider --junitxml=results.xml --pyargs kazoo.tests "$@" >pytest.log 2>&1
+if ! "$python" "$here/kazoo/compare.py" results.xml "$here/kazoo/expected.txt"; then
+  tail -n 400 pytest.log
+  echo "---- the server's last words"
+  tail -n 100 "$ZOOLOG_LOG"
+  exit 1
+fi
