@@ -95,6 +95,11 @@ impl Broker {
         }
     }
 
+    /// Whether this broker is the controller, as far as it knows.
+    pub fn is_controller(&self) -> bool {
+        self.image.load().controller_id == Some(self.id)
+    }
+
     /// The session with ZooKeeper; a new one after an expiry.
     pub fn zk(&self) -> ZkClient {
         ZkClient::clone(&self.zk.load())

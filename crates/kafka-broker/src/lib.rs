@@ -24,6 +24,7 @@ mod producer_ids;
 mod registration;
 mod startup;
 mod tasks;
+mod topic_configs;
 pub mod topics;
 
 pub use config::Config;

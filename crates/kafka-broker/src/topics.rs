@@ -10,16 +10,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_controller::assignment::{AssignmentError, BrokerMetadata, RackAwareMode, assign_replicas, brokers_for};
 use kafka_controller::names::{TopicNameError, check_topic_name, is_internal_topic, topic_names_collide};
-use kafka_controller::zkdata::{TopicAssignment, config_encode, path};
+use kafka_controller::zkdata::{TopicAssignment, path};
 use kafka_proto::error::ErrorCode;
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{info, warn};
-use zk_client::{CreateMode, ErrorCode as ZkCode, ZkClient, ZkError, open_acl};
+use zk_client::{CreateMode, ErrorCode as ZkCode, ZkError, open_acl};
 
 use crate::broker::Broker;
 use crate::config::Release;
 use crate::image::{MetadataImage, NO_LEADER};
+use crate::topic_configs;
 
 /// How long an auto-creating request waits for leaders before it answers with what there is.
 const AUTO_CREATE_WAIT: Duration = Duration::from_millis(2000);
@@ -104,7 +105,7 @@ pub fn validate(broker: &Broker, topic: &NewTopic) -> Result<(), CreateTopicErro
 pub async fn create(broker: &Broker, topic: &NewTopic) -> Result<(), CreateTopicError> {
     validate(broker, topic)?;
     let zk = broker.zk();
-    write_config(&zk, &topic.name, &topic.configs).await?;
+    topic_configs::write(&zk, &topic.name, &topic.configs).await?;
     let with_id = broker.config.release >= Release::V3_9;
     let assignment = TopicAssignment::new(with_id.then(uuid::Uuid::new_v4), topic.assignment.iter().cloned());
     let data = Bytes::from(assignment.encode(if with_id { 3 } else { 2 }));
@@ -118,14 +119,9 @@ pub async fn create(broker: &Broker, topic: &NewTopic) -> Result<(), CreateTopic
     }
 }
 
-async fn write_config(zk: &ZkClient, topic: &str, configs: &BTreeMap<String, String>) -> Result<(), ZkError> {
-    let node = path::config("topics", topic);
-    let data = Some(Bytes::from(config_encode(configs)));
-    match zk.create(&node, data.clone(), open_acl(), CreateMode::Persistent).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.is(ZkCode::NodeExists) => zk.set_data(&node, data, -1).await.map(|_| ()),
-        Err(error) => Err(error),
-    }
+/// What becomes of a partition count or replication factor of −1: the broker's default.
+pub fn or_default<T: PartialEq + From<i8>>(value: T, default: T) -> T {
+    if value == T::from(-1) { default } else { value }
 }
 
 /// Whether every partition of `topic` has a leader.

@@ -11,7 +11,11 @@ use kafka_proto::messages::delete_groups::{DeletableGroupResult, DeleteGroupsReq
 use crate::broker::Broker;
 use crate::context::RequestContext;
 
-pub async fn handle(broker: &Arc<Broker>, _ctx: &RequestContext, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    _ctx: &RequestContext,
+    request: DeleteGroupsRequest,
+) -> DeleteGroupsResponse {
     let mut seen = BTreeSet::new();
     let mut results = Vec::new();
     for group_id in request.groups_names {

@@ -5,13 +5,19 @@
 
 use std::sync::Arc;
 
-use kafka_proto::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember};
+use kafka_proto::messages::describe_groups::{
+    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
+};
 
 use crate::authorized::GROUP_OPERATIONS;
 use crate::broker::Broker;
 use crate::context::RequestContext;
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
     let shows_operations = ctx.version >= 3 && request.include_authorized_operations;
     let groups = request.groups.into_iter().map(|group_id| describe(broker, group_id, shows_operations));
     DescribeGroupsResponse { groups: groups.collect(), ..Default::default() }

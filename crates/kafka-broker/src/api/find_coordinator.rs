@@ -21,9 +21,14 @@ use crate::groups::OFFSETS_TOPIC;
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
-const NO_TRANSACTIONS: &str = "transactions are not served by this broker yet; remove transactional.id, idempotence works without it";
+const NO_TRANSACTIONS: &str =
+    "transactions are not served by this broker yet; remove transactional.id, idempotence works without it";
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
     if ctx.version >= 4 {
         let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
         for key in request.coordinator_keys {
@@ -46,10 +51,16 @@ async fn find(broker: &Arc<Broker>, ctx: &RequestContext, key_type: i8, key: Str
     let found = match key_type {
         GROUP => find_group(broker, ctx, &key).await,
         TRANSACTION => {
-            warn!("client {:?} at {} looks for the coordinator of transactional id {key:?}: {NO_TRANSACTIONS}", ctx.client_id(), ctx.peer.address);
+            warn!(
+                "client {:?} at {} looks for the coordinator of transactional id {key:?}: {NO_TRANSACTIONS}",
+                ctx.client_id(),
+                ctx.peer.address
+            );
             Err((ErrorCode::TransactionalIdAuthorizationFailed, NO_TRANSACTIONS))
         }
-        SHARE if ctx.version >= 6 => Err((ErrorCode::CoordinatorNotAvailable, "share groups need KRaft mode")),
+        SHARE if ctx.version >= 6 => {
+            Err((ErrorCode::CoordinatorNotAvailable, "share groups need KRaft mode"))
+        }
         _ => Err((ErrorCode::InvalidRequest, "unknown coordinator type")),
     };
     match found {
@@ -65,10 +76,16 @@ async fn find(broker: &Arc<Broker>, ctx: &RequestContext, key_type: i8, key: Str
     }
 }
 
-async fn find_group(broker: &Arc<Broker>, ctx: &RequestContext, group_id: &str) -> Result<(i32, String, i32), (ErrorCode, &'static str)> {
+async fn find_group(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    group_id: &str,
+) -> Result<(i32, String, i32), (ErrorCode, &'static str)> {
     let unavailable = |why| (ErrorCode::CoordinatorNotAvailable, why);
     if !broker.groups.ensure_topic(broker).await {
-        return Err(unavailable("the topic __consumer_offsets does not exist yet; the broker's log says why if it stays so"));
+        return Err(unavailable(
+            "the topic __consumer_offsets does not exist yet; the broker's log says why if it stays so",
+        ));
     }
     let index = broker.groups.partition_of(broker, group_id);
     let image = broker.image();

@@ -9,7 +9,11 @@ use kafka_proto::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use crate::broker::Broker;
 use crate::context::RequestContext;
 
-pub async fn handle(broker: &Arc<Broker>, _ctx: &RequestContext, request: HeartbeatRequest) -> HeartbeatResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    _ctx: &RequestContext,
+    request: HeartbeatRequest,
+) -> HeartbeatResponse {
     let member = MemberRef {
         member_id: request.member_id,
         instance_id: request.group_instance_id,

@@ -15,7 +15,11 @@ use kafka_proto::messages::join_group::{JoinGroupRequest, JoinGroupResponse, Joi
 use crate::broker::Broker;
 use crate::context::RequestContext;
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: JoinGroupRequest) -> JoinGroupResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: JoinGroupRequest,
+) -> JoinGroupResponse {
     let reply = broker.groups.join(broker, to_core(ctx, request)).await;
     from_core(ctx.version, reply)
 }
@@ -34,7 +38,11 @@ fn to_core(ctx: &RequestContext, request: JoinGroupRequest) -> JoinRequest {
         client_id: ctx.client_id().to_owned(),
         client_host: ctx.client_host(),
         session_timeout_ms: request.session_timeout_ms,
-        rebalance_timeout_ms: if ctx.version == 0 { request.session_timeout_ms } else { request.rebalance_timeout_ms },
+        rebalance_timeout_ms: if ctx.version == 0 {
+            request.session_timeout_ms
+        } else {
+            request.rebalance_timeout_ms
+        },
         protocol_type: request.protocol_type,
         protocols: protocols.collect(),
         can_skip_assignment: ctx.version >= 9,
@@ -54,7 +62,11 @@ fn from_core(version: i16, reply: JoinReply) -> JoinGroupResponse {
         generation_id: reply.generation_id,
         protocol_type: reply.protocol_type,
         // Null is allowed from 7 on.
-        protocol_name: if version >= 7 { reply.protocol_name } else { Some(reply.protocol_name.unwrap_or_default()) },
+        protocol_name: if version >= 7 {
+            reply.protocol_name
+        } else {
+            Some(reply.protocol_name.unwrap_or_default())
+        },
         leader: reply.leader,
         skip_assignment: reply.skip_assignment,
         member_id: reply.member_id,

@@ -12,7 +12,11 @@ use kafka_proto::messages::leave_group::{LeaveGroupRequest, LeaveGroupResponse, 
 use crate::broker::Broker;
 use crate::context::RequestContext;
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: LeaveGroupRequest) -> LeaveGroupResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: LeaveGroupRequest,
+) -> LeaveGroupResponse {
     let leaving = leaving_members(ctx.version, &request);
     let outcomes = match broker.groups.leave(broker, &request.group_id, &leaving) {
         Ok(outcomes) => outcomes,

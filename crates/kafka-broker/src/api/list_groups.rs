@@ -13,12 +13,20 @@ use crate::context::RequestContext;
 
 const CLASSIC: &str = "classic";
 
-pub async fn handle(broker: &Arc<Broker>, _ctx: &RequestContext, request: ListGroupsRequest) -> ListGroupsResponse {
-    let admits = |filter: &[String], value: &str| filter.is_empty() || filter.iter().any(|one| one.eq_ignore_ascii_case(value));
+pub async fn handle(
+    broker: &Arc<Broker>,
+    _ctx: &RequestContext,
+    request: ListGroupsRequest,
+) -> ListGroupsResponse {
+    let admits = |filter: &[String], value: &str| {
+        filter.is_empty() || filter.iter().any(|one| one.eq_ignore_ascii_case(value))
+    };
     let (groups, loading) = broker.groups.list();
     let groups = groups
         .into_iter()
-        .filter(|group| admits(&request.states_filter, group.state.name()) && admits(&request.types_filter, CLASSIC))
+        .filter(|group| {
+            admits(&request.states_filter, group.state.name()) && admits(&request.types_filter, CLASSIC)
+        })
         .map(|group| ListedGroup {
             group_id: group.group_id,
             protocol_type: group.protocol_type,

@@ -10,14 +10,20 @@
 //! Requests borrow nothing, but their `Bytes` are slices of the connection's frame buffer: copy what outlives the request.
 //! Handlers are cancelled when their connection ends; anything that must finish runs in its own task.
 
+mod alter_configs;
 mod api_versions;
+mod create_partitions;
+mod create_topics;
 mod delete_groups;
 mod delete_records;
+mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod describe_groups;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
@@ -132,10 +138,16 @@ serve_apis! {
     DescribeGroups 0..=5 => describe_groups::DescribeGroupsRequest;
     ListGroups 0..=5 => list_groups::ListGroupsRequest;
     ApiVersions 0..=4 => api_versions::ApiVersionsRequest;
+    CreateTopics 0..=7 => create_topics::CreateTopicsRequest;
+    DeleteTopics 0..=6 => delete_topics::DeleteTopicsRequest;
     DeleteRecords 0..=2 => delete_records::DeleteRecordsRequest;
     InitProducerId 0..=5 => init_producer_id::InitProducerIdRequest;
     OffsetForLeaderEpoch 0..=4 => offset_for_leader_epoch::OffsetForLeaderEpochRequest;
+    DescribeConfigs 0..=4 => describe_configs::DescribeConfigsRequest;
+    AlterConfigs 0..=2 => alter_configs::AlterConfigsRequest;
+    CreatePartitions 0..=3 => create_partitions::CreatePartitionsRequest;
     DeleteGroups 0..=2 => delete_groups::DeleteGroupsRequest;
+    IncrementalAlterConfigs 0..=1 => incremental_alter_configs::IncrementalAlterConfigsRequest;
     OffsetDelete 0..=0 => offset_delete::OffsetDeleteRequest;
     DescribeCluster 0..=1 => describe_cluster::DescribeClusterRequest;
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use kafka_coordinator::{CommitRequest, MemberRef, OffsetToCommit};
 use kafka_proto::ErrorCode;
 use kafka_proto::messages::offset_commit::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse, OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
 };
 
 use crate::broker::Broker;
@@ -21,7 +22,11 @@ use crate::groups::store_legacy_offset;
 /// "The broker's retention", and "now".
 const DEFAULT: i64 = -1;
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: OffsetCommitRequest) -> OffsetCommitResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: OffsetCommitRequest,
+) -> OffsetCommitResponse {
     let mut topics: Vec<OffsetCommitResponseTopic> = Vec::with_capacity(request.topics.len());
     let mut known = Vec::new();
     let mut places = Vec::new();
@@ -52,7 +57,10 @@ pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: OffsetC
             instance_id: request.group_instance_id,
             generation_id: request.generation_id_or_member_epoch,
         };
-        broker.groups.commit(broker, CommitRequest { group_id: request.group_id, member, offsets: known }).await
+        broker
+            .groups
+            .commit(broker, CommitRequest { group_id: request.group_id, member, offsets: known })
+            .await
     };
     for ((topic, partition), outcome) in places.into_iter().zip(outcomes) {
         topics[topic].partitions[partition].error_code = outcome.err().map_or(0, ErrorCode::code);
@@ -72,11 +80,16 @@ fn to_core(topic: &str, partition: OffsetCommitRequestPartition, retention_ms: i
     }
 }
 
-async fn store_in_zookeeper(broker: &Broker, group_id: &str, offsets: Vec<OffsetToCommit>) -> Vec<Result<(), ErrorCode>> {
+async fn store_in_zookeeper(
+    broker: &Broker,
+    group_id: &str,
+    offsets: Vec<OffsetToCommit>,
+) -> Vec<Result<(), ErrorCode>> {
     let zk = broker.zk();
     let mut outcomes = Vec::with_capacity(offsets.len());
     for offset in offsets {
-        let is_too_long = offset.metadata.encode_utf16().count() > broker.config.groups.offset_metadata_bytes_max;
+        let is_too_long =
+            offset.metadata.encode_utf16().count() > broker.config.groups.offset_metadata_bytes_max;
         outcomes.push(match is_too_long {
             true => Err(ErrorCode::OffsetMetadataTooLarge),
             false => store_legacy_offset(&zk, group_id, &offset.topic, offset.partition, offset.offset).await,

@@ -14,7 +14,11 @@ use crate::broker::Broker;
 use crate::context::RequestContext;
 use crate::groups::Topics;
 
-pub async fn handle(broker: &Arc<Broker>, _ctx: &RequestContext, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    _ctx: &RequestContext,
+    request: OffsetDeleteRequest,
+) -> OffsetDeleteResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
     let mut known: Topics = Vec::new();
     let mut places = Vec::new();

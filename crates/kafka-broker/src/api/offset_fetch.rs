@@ -10,8 +10,9 @@ use std::sync::Arc;
 use kafka_coordinator::FetchedOffset;
 use kafka_proto::ErrorCode;
 use kafka_proto::messages::offset_fetch::{
-    OffsetFetchRequest, OffsetFetchRequestTopic, OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
-    OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+    OffsetFetchRequest, OffsetFetchRequestTopic, OffsetFetchResponse, OffsetFetchResponseGroup,
+    OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
 };
 
 use crate::broker::Broker;
@@ -21,10 +22,16 @@ use crate::groups::{Topics, fetch_legacy_offset};
 const NO_OFFSET: i64 = -1;
 const NO_EPOCH: i32 = -1;
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: OffsetFetchRequest) -> OffsetFetchResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: OffsetFetchRequest,
+) -> OffsetFetchResponse {
     if ctx.version >= 8 {
         let groups = request.groups.into_iter().map(|group| {
-            let topics = group.topics.map(|topics| topics.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
+            let topics = group
+                .topics
+                .map(|topics| topics.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
             fetch_group(broker, group.group_id, topics, request.require_stable)
         });
         return OffsetFetchResponse { groups: groups.collect(), ..Default::default() };
@@ -39,7 +46,11 @@ pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: OffsetF
                 name: topic.name,
                 partitions: topic.partitions.into_iter().map(single).collect(),
             });
-            OffsetFetchResponse { topics: topics.collect(), error_code: group.error_code, ..Default::default() }
+            OffsetFetchResponse {
+                topics: topics.collect(),
+                error_code: group.error_code,
+                ..Default::default()
+            }
         }
     }
 }
@@ -48,7 +59,12 @@ fn topics_of(topics: Vec<OffsetFetchRequestTopic>) -> Topics {
     topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
 }
 
-fn fetch_group(broker: &Broker, group_id: String, topics: Option<Topics>, require_stable: bool) -> OffsetFetchResponseGroup {
+fn fetch_group(
+    broker: &Broker,
+    group_id: String,
+    topics: Option<Topics>,
+    require_stable: bool,
+) -> OffsetFetchResponseGroup {
     match broker.groups.fetch_offsets(broker, &group_id, topics.as_ref(), require_stable) {
         Ok(fetched) => {
             let topics = fetched.into_iter().map(|(name, offsets)| OffsetFetchResponseTopics {
@@ -106,11 +122,17 @@ fn fetch_old(broker: &Broker, group_id: &str, asked: Topics) -> OffsetFetchRespo
     let topics = match broker.groups.fetch_offsets(broker, group_id, Some(&asked), false) {
         Ok(fetched) => fetched
             .into_iter()
-            .map(|(name, offsets)| OffsetFetchResponseTopic { name, partitions: offsets.into_iter().map(|o| single(row(o))).collect() })
+            .map(|(name, offsets)| OffsetFetchResponseTopic {
+                name,
+                partitions: offsets.into_iter().map(|o| single(row(o))).collect(),
+            })
             .collect(),
         Err(error) => asked
             .into_iter()
-            .map(|(name, partitions)| OffsetFetchResponseTopic { name, partitions: partitions.into_iter().map(|p| none(p, error)).collect() })
+            .map(|(name, partitions)| OffsetFetchResponseTopic {
+                name,
+                partitions: partitions.into_iter().map(|p| none(p, error)).collect(),
+            })
             .collect(),
     };
     OffsetFetchResponse { topics, ..Default::default() }
@@ -123,9 +145,12 @@ async fn fetch_from_zookeeper(broker: &Broker, group_id: &str, asked: Topics) ->
         let mut partitions = Vec::with_capacity(indexes.len());
         for index in indexes {
             let exists = broker.image().partition(&name, index).is_some();
-            let fetched = if exists { fetch_legacy_offset(&zk, group_id, &name, index).await } else { Ok(None) };
+            let fetched =
+                if exists { fetch_legacy_offset(&zk, group_id, &name, index).await } else { Ok(None) };
             partitions.push(match fetched {
-                Ok(Some(offset)) => OffsetFetchResponsePartition { committed_offset: offset, ..none(index, ErrorCode::None) },
+                Ok(Some(offset)) => {
+                    OffsetFetchResponsePartition { committed_offset: offset, ..none(index, ErrorCode::None) }
+                }
                 Ok(None) => none(index, ErrorCode::UnknownTopicOrPartition),
                 Err(error) => none(index, error),
             });

@@ -13,13 +13,22 @@ use kafka_proto::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::broker::Broker;
 use crate::context::RequestContext;
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: SyncGroupRequest) -> SyncGroupResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: SyncGroupRequest,
+) -> SyncGroupResponse {
     if ctx.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
-        return SyncGroupResponse { error_code: ErrorCode::InconsistentGroupProtocol.code(), ..Default::default() };
+        return SyncGroupResponse {
+            error_code: ErrorCode::InconsistentGroupProtocol.code(),
+            ..Default::default()
+        };
     }
     // Copies: assignments outlive the request, whose frame would be kept alive.
-    let assignments =
-        request.assignments.into_iter().map(|given| (given.member_id, Bytes::copy_from_slice(&given.assignment)));
+    let assignments = request
+        .assignments
+        .into_iter()
+        .map(|given| (given.member_id, Bytes::copy_from_slice(&given.assignment)));
     let request = SyncRequest {
         group_id: request.group_id,
         generation_id: request.generation_id,

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use kafka_coordinator::{AppendError, AppendId, Effect, Loader, Now, Record, Reply, Shard, ShardStatus, Token};
+use kafka_coordinator::{
+    AppendError, AppendId, Effect, Loader, Now, Record, Reply, Shard, ShardStatus, Token,
+};
 use kafka_proto::ErrorCode;
 use kafka_proto::records::validate::Origin;
 use kafka_proto::records::{BatchBuilder, BatchOptions};
@@ -58,8 +60,7 @@ struct Aftermath {
 }
 
 impl Led {
-    pub fn new(broker: &Arc<Broker>, partition: Arc<Partition>, settings: Arc<Settings>) -> Arc<Self> {
-        let broker = Arc::downgrade(broker);
+    pub fn new(broker: Weak<Broker>, partition: Arc<Partition>, settings: Arc<Settings>) -> Arc<Self> {
         Arc::new(Self { broker, partition, settings, state: Mutex::new(State::Loading), wake: Notify::new() })
     }
 
@@ -87,11 +88,18 @@ impl Led {
                 let Ok(permit) = loads.acquire().await else { return };
                 let this = self.clone();
                 let begun_ms = clock::mono_ms();
-                let loaded = tokio::task::spawn_blocking(move || load::load(&this.partition, this.settings.load_buffer_bytes)).await;
+                let loaded = tokio::task::spawn_blocking(move || {
+                    load::load(&this.partition, this.settings.load_buffer_bytes)
+                })
+                .await;
                 drop(permit);
                 match loaded {
                     Ok(Ok(loader)) => {
-                        info!("{}: groups and offsets loaded in {} ms", self.partition.name(), clock::mono_ms() - begun_ms);
+                        info!(
+                            "{}: groups and offsets loaded in {} ms",
+                            self.partition.name(),
+                            clock::mono_ms() - begun_ms
+                        );
                         self.clone().activate(loader);
                         return;
                     }
@@ -172,7 +180,10 @@ impl Led {
     }
 
     /// Runs an operation that is answered at once.
-    pub fn act<R>(self: &Arc<Self>, operation: impl FnOnce(&mut Shard, Now, &mut Vec<Effect>) -> R) -> Result<R, ErrorCode> {
+    pub fn act<R>(
+        self: &Arc<Self>,
+        operation: impl FnOnce(&mut Shard, Now, &mut Vec<Effect>) -> R,
+    ) -> Result<R, ErrorCode> {
         self.with_active(|active, effects| operation(&mut active.shard, now(), effects))
     }
 
@@ -191,7 +202,10 @@ impl Led {
         Ok(receiver)
     }
 
-    fn with_active<R>(self: &Arc<Self>, operation: impl FnOnce(&mut Active, &mut Vec<Effect>) -> R) -> Result<R, ErrorCode> {
+    fn with_active<R>(
+        self: &Arc<Self>,
+        operation: impl FnOnce(&mut Active, &mut Vec<Effect>) -> R,
+    ) -> Result<R, ErrorCode> {
         let mut state = self.state.lock();
         let active = match &mut *state {
             State::Active(active) => active,
@@ -229,10 +243,19 @@ impl Led {
     }
 
     /// Appends a batch. `None`: the outcome comes later.
-    fn append(&self, id: AppendId, timestamp_ms: i64, records: &[Record], aftermath: &mut Aftermath) -> Option<Result<i64, AppendError>> {
-        let Some(batch) = build_batch(self.settings.compression, timestamp_ms, records) else { return Some(Err(AppendError::TooLarge)) };
-        let appended =
-            clock::with_record_reader(|reader| self.partition.append(&batch, Origin::Coordinator, true, timestamp_ms, reader));
+    fn append(
+        &self,
+        id: AppendId,
+        timestamp_ms: i64,
+        records: &[Record],
+        aftermath: &mut Aftermath,
+    ) -> Option<Result<i64, AppendError>> {
+        let Some(batch) = build_batch(self.settings.compression, timestamp_ms, records) else {
+            return Some(Err(AppendError::TooLarge));
+        };
+        let appended = clock::with_record_reader(|reader| {
+            self.partition.append(&batch, Origin::Coordinator, true, timestamp_ms, reader)
+        });
         match appended {
             Ok(Some(appended)) => {
                 aftermath.rolled |= appended.rolled;
@@ -246,7 +269,10 @@ impl Led {
             Err(failure) => {
                 let outcome = append_error(failure.code());
                 if outcome != AppendError::NotLeader {
-                    error!("{}: records of consumer groups cannot be appended: {failure}", self.partition.name());
+                    error!(
+                        "{}: records of consumer groups cannot be appended: {failure}",
+                        self.partition.name()
+                    );
                 }
                 aftermath.failure = Some(failure);
                 Some(Err(outcome))
@@ -269,8 +295,10 @@ impl Led {
                 if appended.flush_due {
                     broker.flush_now(&this.partition).await;
                 }
-                let outcome = this.wait_for_replicas(appended.last_offset).await.map(|()| appended.first_offset);
-                let _ = this.with_active(|active, effects| active.shard.on_appended(now(), id, outcome, effects));
+                let outcome =
+                    this.wait_for_replicas(appended.last_offset).await.map(|()| appended.first_offset);
+                let _ =
+                    this.with_active(|active, effects| active.shard.on_appended(now(), id, outcome, effects));
             });
         }
     }
@@ -300,7 +328,11 @@ fn now() -> Now {
     Now { wall_ms: clock::wall_ms(), mono_ms: i64::try_from(clock::mono_ms()).unwrap_or(i64::MAX) }
 }
 
-fn build_batch(compression: kafka_proto::records::Compression, timestamp_ms: i64, records: &[Record]) -> Option<Vec<u8>> {
+fn build_batch(
+    compression: kafka_proto::records::Compression,
+    timestamp_ms: i64,
+    records: &[Record],
+) -> Option<Vec<u8>> {
     let mut builder = BatchBuilder::new(BatchOptions { compression, ..BatchOptions::default() });
     for record in records {
         builder.append(timestamp_ms, Some(&record.key), record.value.as_deref(), &[]).ok()?;
@@ -311,7 +343,9 @@ fn build_batch(compression: kafka_proto::records::Compression, timestamp_ms: i64
 fn append_error(code: ErrorCode) -> AppendError {
     match code {
         ErrorCode::UnknownTopicOrPartition => AppendError::UnknownPartition,
-        ErrorCode::NotEnoughReplicas | ErrorCode::NotEnoughReplicasAfterAppend => AppendError::NotEnoughReplicas,
+        ErrorCode::NotEnoughReplicas | ErrorCode::NotEnoughReplicasAfterAppend => {
+            AppendError::NotEnoughReplicas
+        }
         ErrorCode::NotLeaderOrFollower => AppendError::NotLeader,
         ErrorCode::KafkaStorageError => AppendError::Storage,
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => AppendError::TooLarge,

@@ -46,7 +46,11 @@ pub(super) fn load(partition: &Partition, buffer_bytes: usize) -> Result<Loader,
         for batch in BatchIter::new(&buffer) {
             let batch = batch.map_err(|error| LoadError::Damaged { offset, error })?;
             if let Err(error) = feed(&mut loader, &mut reader, &batch) {
-                error!("{}: the batch before offset {} cannot be read and is left out: {error}", partition.name(), batch.last_offset());
+                error!(
+                    "{}: the batch before offset {} cannot be read and is left out: {error}",
+                    partition.name(),
+                    batch.last_offset()
+                );
             }
             offset = batch.last_offset() + 1;
         }

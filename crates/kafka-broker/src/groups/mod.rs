@@ -10,12 +10,15 @@ mod load;
 mod topic;
 mod zookeeper;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_coordinator::{
-    CommitRequest, FetchedOffset, GroupConfig, GroupOp, GroupOverview, GroupSummary, JoinReply, JoinRequest, LeavingMember, MemberRef, Reply,
-    ShardStatus, SyncReply, SyncRequest, admit, partition_for,
+    CommitRequest, FetchedOffset, GroupConfig, GroupOp, GroupOverview, GroupSummary, JoinReply, JoinRequest,
+    LeavingMember, MemberRef, Reply, ShardStatus, SyncReply, SyncRequest, admit, partition_for,
 };
 use kafka_proto::ErrorCode;
 use kafka_proto::records::Compression;
@@ -69,9 +72,11 @@ impl Groups {
             initial_rebalance_delay_ms: groups.initial_rebalance_delay_ms,
             offset_metadata_max: groups.offset_metadata_bytes_max,
             offsets_retention_ms: groups.offsets_retention_ms,
-            offsets_retention_check_interval_ms: i64::try_from(groups.offsets_retention_check_ms).unwrap_or(i64::MAX),
+            offsets_retention_check_interval_ms: i64::try_from(groups.offsets_retention_check_ms)
+                .unwrap_or(i64::MAX),
         };
-        let codec = i16::try_from(groups.offsets_topic_compression_codec).ok().and_then(Compression::from_attributes);
+        let codec =
+            i16::try_from(groups.offsets_topic_compression_codec).ok().and_then(Compression::from_attributes);
         let settings = Settings {
             group: Arc::new(group),
             compression: codec.unwrap_or(Compression::None),
@@ -91,7 +96,8 @@ impl Groups {
     /// number of partitions counts.
     pub fn partition_of(&self, broker: &Broker, group_id: &str) -> i32 {
         let image = broker.image();
-        let existing = image.topic(OFFSETS_TOPIC).and_then(|topic| i32::try_from(topic.partitions.len()).ok());
+        let existing =
+            image.topic(OFFSETS_TOPIC).and_then(|topic| i32::try_from(topic.partitions.len()).ok());
         partition_for(group_id, existing.unwrap_or(self.topic_partitions).max(1))
     }
 
@@ -109,7 +115,7 @@ impl Groups {
             return;
         }
         tracing::debug!("{}: coordinating its groups from leader epoch {leader_epoch} on", partition.name());
-        let fresh = Led::new(broker, partition.clone(), self.settings.clone());
+        let fresh = Led::new(Arc::downgrade(broker), partition.clone(), self.settings.clone());
         led.insert(index, fresh.clone());
         drop(led);
         fresh.start(self.loads.clone());
@@ -175,7 +181,12 @@ impl Groups {
         }
     }
 
-    pub fn leave(&self, broker: &Broker, group_id: &str, leaving: &[LeavingMember]) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
+    pub fn leave(
+        &self,
+        broker: &Broker,
+        group_id: &str,
+        leaving: &[LeavingMember],
+    ) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
         let led = self.find(broker, group_id, GroupOp::Leave)?;
         led.act(|shard, now, effects| shard.leave(now, group_id, leaving, effects))?
     }
@@ -224,7 +235,8 @@ impl Groups {
 
     pub async fn delete_group(&self, broker: &Broker, group_id: &str) -> Result<(), ErrorCode> {
         let led = self.find(broker, group_id, GroupOp::Delete)?;
-        let submitted = led.submit(|shard, now, token, effects| shard.delete_group(now, token, group_id, effects));
+        let submitted =
+            led.submit(|shard, now, token, effects| shard.delete_group(now, token, group_id, effects));
         match settle(submitted).await {
             Ok(Reply::DeleteGroup(outcome)) => outcome,
             other => Err(unexpected(other)),
@@ -232,9 +244,15 @@ impl Groups {
     }
 
     /// One outcome for each partition, in order.
-    pub async fn delete_offsets(&self, broker: &Broker, group_id: &str, topics: &Topics) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
+    pub async fn delete_offsets(
+        &self,
+        broker: &Broker,
+        group_id: &str,
+        topics: &Topics,
+    ) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
         let led = self.find(broker, group_id, GroupOp::DeleteOffsets)?;
-        let submitted = led.submit(|shard, now, token, effects| shard.delete_offsets(now, token, group_id, topics, effects));
+        let submitted = led
+            .submit(|shard, now, token, effects| shard.delete_offsets(now, token, group_id, topics, effects));
         match settle(submitted).await {
             Ok(Reply::DeleteOffsets(outcome)) => outcome,
             other => Err(unexpected(other)),
