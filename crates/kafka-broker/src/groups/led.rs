@@ -19,6 +19,7 @@ use super::{Settings, load};
 use crate::broker::Broker;
 use crate::clock;
 use crate::image::Map;
+use crate::tasks::StopSignal;
 
 /// A load that failed is tried again after this; until then clients hear COORDINATOR_LOAD_IN_PROGRESS.
 const LOAD_RETRY: Duration = Duration::from_secs(10);
@@ -135,7 +136,9 @@ impl Led {
         tokio::spawn(self.run_timer());
     }
 
+    /// Ends with the partition's lead, or with the broker, which closes the partition.
     async fn run_timer(self: Arc<Self>) {
+        let mut stop = self.broker.upgrade().map(|broker| broker.tasks.stop_signal());
         loop {
             let armed_ms = match &mut *self.state.lock() {
                 State::Active(active) => {
@@ -148,6 +151,7 @@ impl Led {
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
                 () = self.wake.notified() => continue,
+                () = stopped(stop.as_mut()) => return self.close(),
             }
             let _ = self.act(|shard, now, effects| shard.on_tick(now, effects));
         }
@@ -314,6 +318,13 @@ impl Led {
             Ok(false) => Err(AppendError::TimedOut),
             Err(failure) => Err(append_error(failure.code())),
         }
+    }
+}
+
+async fn stopped(stop: Option<&mut StopSignal>) {
+    match stop {
+        Some(stop) => stop.stopped().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -159,8 +159,9 @@ async fn closing_answers_those_who_wait() {
     let fixture = fixture();
     let led = fixture.lead().await;
     let first = join(&led).await;
-    let waiting = led.submit(|shard, now, token, effects| shard.join(now, token, join_request(""), effects));
     assert_eq!(first.error, None);
+    let second = JoinRequest { fresh_uuid: "another".into(), ..join_request("") };
+    let waiting = led.submit(|shard, now, token, effects| shard.join(now, token, second, effects));
     led.close();
     match settle(waiting).await {
         Reply::Join(reply) => assert_eq!(reply.error, Some(ErrorCode::NotCoordinator)),
