@@ -1,4 +1,4 @@
-//! Writes a log directory to be looked at with Kafka's own tools: `fill DIR [partitions] [clean|crash]`.
+//! Writes a log directory to be looked at with Kafka's own tools: `fill DIR [partitions] [clean|crash] [batches]`.
 //!
 //! Segments roll, producers are idempotent, codecs and transactions vary, records have headers and odd timestamps.
 
@@ -11,21 +11,24 @@ use kafka_proto::records::builder::{BatchBuilder, BatchOptions, end_transaction_
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    let dir = PathBuf::from(args.next().ok_or("fill DIR [partitions] [clean|crash]")?);
+    let dir = PathBuf::from(args.next().ok_or("fill DIR [partitions] [clean|crash] [batches]")?);
     let partitions: i32 = args.next().map_or(Ok(6), |n| n.parse())?;
     let clean = args.next().as_deref() != Some("crash");
+    let batches: i64 = args.next().map_or(Ok(300), |n| n.parse())?;
     let now_ms = 1_700_000_000_000;
     let config = Arc::new(LogConfig::default().with_overrides([("segment.bytes", "60000"), ("retention.ms", "-1")])?);
+    let started = std::time::Instant::now();
     let dirs = LogDirs::prepare(LogDirsOptions::new(vec![dir]))?;
     dirs.write_meta_properties(&MetaProperties { broker_id: Some(0), ..MetaProperties::default() }, now_ms)?;
     dirs.load(|_| config.clone(), now_ms)?;
     for partition in 0..partitions {
         let log = dirs.get_or_create(&TopicPartition::new("filled", partition), &config, None, now_ms)?;
-        for i in 0..300i64 {
+        for i in 0..batches {
             let (bytes, origin) = batch(partition, i, now_ms)?;
             log.lock().append_as_leader(&bytes, (i / 100) as i32, origin, now_ms)?;
         }
     }
+    println!("{partitions} partitions of {batches} batches in {:?}, {} files open", started.elapsed(), dirs.open_files());
     for log in dirs.of_topic("filled") {
         let mut log = log.1.lock();
         let end = log.log_end_offset();

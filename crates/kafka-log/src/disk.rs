@@ -52,6 +52,12 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|f| f.sync_all()).map_err(LogError::io("sync directory", dir))
 }
 
+/// Syncs everything on the file system that `path` lies on.
+pub(crate) fn sync_file_system(path: &Path) -> Result<()> {
+    let file = File::open(path).map_err(LogError::io("open", path))?;
+    rustix::fs::syncfs(&file).map_err(|e| LogError::io("sync file system of", path)(e.into()))
+}
+
 pub(crate) fn sync_parent(path: &Path) -> Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),

@@ -251,14 +251,15 @@ impl<E: IndexEntry> IndexFile<E> {
         file.set_len(u64::from(self.count) * E::SIZE as u64).map_err(LogError::io("truncate", &path))
     }
 
-    /// Sees to it that the file exists with exactly its entries, as Kafka expects of a segment that is closed.
-    pub fn seal(&mut self, place: &Place) -> Result<()> {
-        if !self.on_disk {
-            place.cache.create(self.key, &self.path(place))?;
-            self.on_disk = true;
-        }
+    /// Sees to it that the file exists, as Kafka expects of a segment that is closed; says whether it had to be made.
+    pub fn seal(&mut self, place: &Place) -> Result<bool> {
         self.tail = VecDeque::new();
-        Ok(())
+        if self.on_disk {
+            return Ok(false);
+        }
+        place.cache.create(self.key, &self.path(place))?;
+        self.on_disk = true;
+        Ok(true)
     }
 
     fn read(&self, place: &Place, first: u32, count: u32) -> Result<Vec<E>> {
@@ -275,16 +276,18 @@ impl<E: IndexEntry> IndexFile<E> {
 }
 
 impl TimeIndex {
-    /// Adds an entry if it says something new. Going back in offset is left out: the index must stay monotonic.
-    pub fn maybe_append(&mut self, place: &Place, entry: TimeEntry) -> Result<()> {
+    /// Adds an entry if it says something new; says whether it did. Going back in offset is left out: the index must
+    /// stay monotonic.
+    pub fn maybe_append(&mut self, place: &Place, entry: TimeEntry) -> Result<bool> {
         let last = self.last(place)?;
         let news = last.map_or(entry.timestamp > kafka_proto::records::NO_TIMESTAMP, |last| {
             entry.timestamp > last.timestamp && entry.offset >= last.offset
         });
-        if news && self.can_hold(entry.offset) {
+        let appends = news && self.can_hold(entry.offset);
+        if appends {
             self.append(place, entry)?;
         }
-        Ok(())
+        Ok(appends)
     }
 }
 

@@ -316,14 +316,13 @@ impl Segment {
         }
     }
 
-    /// Makes the files what Kafka expects of a segment that gets no more appends.
-    pub fn seal(&mut self, place: &Place) -> Result<()> {
+    /// Makes the files what Kafka expects of a segment that gets no more appends; says whether they changed.
+    pub fn seal(&mut self, place: &Place) -> Result<bool> {
         let largest = self.max_timestamp(place)?;
-        self.time_index.maybe_append(place, largest)?;
-        self.offset_index.seal(place)?;
-        self.time_index.seal(place)?;
+        let appended = self.time_index.maybe_append(place, largest)?;
+        let created = self.offset_index.seal(place)? | self.time_index.seal(place)?;
         self.max_timestamp = Some(largest);
-        Ok(())
+        Ok(appended || created)
     }
 
     /// Forgets open files and renames what is on disk for deletion; returns the new names.

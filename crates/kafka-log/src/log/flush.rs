@@ -7,11 +7,10 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Log;
+use super::{Log, Unsynced};
 use crate::disk;
 use crate::error::{LogError, Result};
-use crate::names::TXN_INDEX_SUFFIX;
-use crate::names::segment_file;
+use crate::names::{TXN_INDEX_SUFFIX, segment_file};
 
 /// Files to sync so that the log is durable up to an offset.
 #[derive(Debug)]
@@ -57,7 +56,7 @@ impl Log {
     pub fn prepare_flush(&mut self, up_to: i64) -> Result<Option<FlushJob>> {
         self.check_online()?;
         let up_to = up_to.min(self.next_offset);
-        if up_to <= self.recovery_point && !self.unsynced.dir && self.epochs.unsynced_path().is_none() {
+        if up_to <= self.recovery_point && !self.has_unsynced_names() {
             return Ok(None);
         }
         let first = self.segment_for(self.recovery_point).unwrap_or(0);
@@ -121,22 +120,46 @@ impl Log {
         (self.recovery_point < active).then_some(active)
     }
 
-    /// Syncs everything and leaves the directory as Kafka does after a clean stop: indexes cut to their entries,
-    /// a producer snapshot at the end.
+    fn has_unsynced_names(&self) -> bool {
+        self.unsynced.dir || !self.unsynced.files.is_empty() || self.epochs.unsynced_path().is_some()
+    }
+
+    /// Syncs everything and leaves the directory as Kafka does after a clean stop: both indexes of the active
+    /// segment there, a producer snapshot at the end.
     pub fn close(&mut self, now_ms: i64) -> Result<()> {
+        if self.prepare_close()? {
+            self.flush(self.next_offset, now_ms)?;
+        }
+        self.forget_files();
+        Ok(())
+    }
+
+    /// The writing part of [`Self::close`]; says whether anything is left to sync.
+    pub(crate) fn prepare_close(&mut self) -> Result<bool> {
         self.guarded(|log| {
             let place = log.place.clone();
-            log.active_mut().seal(&place)?;
-            log.unsynced.files.push(log.active().offset_index.path(&place));
-            log.unsynced.files.push(log.active().time_index.path(&place));
-            log.unsynced.dir = true;
+            if log.active_mut().seal(&place)? {
+                log.unsynced.files.push(log.active().offset_index.path(&place));
+                log.unsynced.files.push(log.active().time_index.path(&place));
+                log.unsynced.dir = true;
+            }
             log.producers.set_map_end_offset(log.next_offset);
             log.unsynced.files.extend(log.producers.take_snapshot()?);
-            log.flush(log.next_offset, now_ms)?;
-            for segment in &log.segments {
-                segment.forget_files(&place);
-            }
-            Ok(())
+            Ok(log.recovery_point < log.next_offset || log.has_unsynced_names())
         })
+    }
+
+    /// Everything written so far has been synced by other means (the whole file system).
+    pub(crate) fn mark_all_synced(&mut self, now_ms: i64) {
+        self.recovery_point = self.next_offset;
+        self.last_flush_ms = now_ms;
+        self.unsynced = Unsynced::default();
+        self.epochs.mark_synced();
+    }
+
+    pub(crate) fn forget_files(&self) {
+        for segment in &self.segments {
+            segment.forget_files(&self.place);
+        }
     }
 }

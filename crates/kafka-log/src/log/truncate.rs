@@ -78,9 +78,7 @@ impl Log {
         let to = parent.join(delete_dir_name(&self.partition, unique));
         disk::rename(&self.place.dir, &to)?;
         disk::sync_dir(&parent)?;
-        for segment in &self.segments {
-            segment.forget_files(&self.place);
-        }
+        self.forget_files();
         self.place.dir.clone_from(&to);
         self.epochs.move_to(&to);
         self.producers.move_to(&to);

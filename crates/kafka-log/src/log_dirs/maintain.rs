@@ -1,12 +1,17 @@
 //! What is done to all logs from time to time, and at the end.
 
+use std::path::Path;
+
 use tracing::{debug, error, info};
 
-use super::{Entry, LogDirs, LogHandle};
+use super::{LogDirs, LogHandle};
 use crate::dir_files::CleanShutdown;
 use crate::disk;
 use crate::error::Result;
 use crate::names::TopicPartition;
+
+/// Up to so many logs are synced one by one at the end.
+const SYNC_EACH_MAX: usize = 64;
 
 impl LogDirs {
     /// Applies retention to every topic that is not compacted, or compacted and deleted; returns the number of
@@ -77,18 +82,18 @@ impl LogDirs {
     /// Closes everything so that the next start need not scan: logs, checkpoints, and last the marker. A directory
     /// with a log that could not be closed gets no marker.
     pub fn shutdown(&self, broker_epoch: i64, now_ms: i64) -> Result<()> {
-        let mut unclean = vec![false; self.dirs.len()];
-        for (partition, entry) in self.entries() {
-            if let Err(e) = close(&entry, now_ms) {
-                error!("{partition}: {e}; the log is scanned at the next start");
-                unclean[entry.dir] = true;
-            }
-        }
+        let logs = self.entries();
+        let clean: Vec<bool> = (0..self.dirs.len())
+            .map(|dir| {
+                let here: Vec<_> = logs.iter().filter(|(_, e)| e.dir == dir).map(|(p, e)| (p, &e.log)).collect();
+                close_all(&self.dirs[dir].path, &here, now_ms)
+            })
+            .collect();
         self.checkpoint_recovery_points()?;
         self.checkpoint_log_starts()?;
         self.checkpoint_high_watermarks()?;
-        for (dir, unclean) in self.dirs.iter().zip(unclean) {
-            if !unclean {
+        for (dir, clean) in self.dirs.iter().zip(clean) {
+            if clean {
                 CleanShutdown::write(&dir.path, broker_epoch)?;
             }
             dir.unlock();
@@ -136,9 +141,33 @@ pub(super) fn flush(log: &LogHandle, up_to: i64, now_ms: i64) -> Result<()> {
     }
 }
 
-fn close(entry: &Entry, now_ms: i64) -> Result<()> {
-    // Bulk of the syncing first, so that the lock is held for little.
-    let end = entry.log.lock().log_end_offset();
-    flush(&entry.log, end, now_ms)?;
-    entry.log.lock().close(now_ms)
+/// Closes the logs of a directory; says whether all could be.
+fn close_all(dir: &Path, logs: &[(&TopicPartition, &LogHandle)], now_ms: i64) -> bool {
+    let mut clean = true;
+    let mut unsynced = Vec::new();
+    for (partition, log) in logs {
+        match log.lock().prepare_close() {
+            Ok(true) => unsynced.push((*partition, *log)),
+            Ok(false) => {}
+            Err(e) => {
+                error!("{partition}: {e}; the log is scanned at the next start");
+                clean = false;
+            }
+        }
+    }
+    // A few syncs per log become minutes with thousands of logs; then the whole file system is synced, once.
+    if unsynced.len() > SYNC_EACH_MAX && disk::sync_file_system(dir).is_ok() {
+        unsynced.iter().for_each(|(_, log)| log.lock().mark_all_synced(now_ms));
+    } else {
+        for (partition, log) in unsynced {
+            let mut log = log.lock();
+            let end = log.log_end_offset();
+            if let Err(e) = log.flush(end, now_ms) {
+                error!("{partition}: {e}; the log is scanned at the next start");
+                clean = false;
+            }
+        }
+    }
+    logs.iter().for_each(|(_, log)| log.lock().forget_files());
+    clean
 }
