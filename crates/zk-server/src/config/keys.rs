@@ -100,7 +100,7 @@ const EXACT: &[(&str, Standing)] = &[
     ("snapshot.compression.enabled", NotYet("false")),
     ("audit.enable", NotYet("false")),
     ("audit.impl.class", NotYet("")),
-    ("DigestAuthenticationProvider.digestAlg", NotYetUnsafe("SHA1")),
+    ("DigestAuthenticationProvider.digestAlg", NotYet("SHA1")),
     ("IPAuthenticationProvider.usexforwardedfor", NotYet("false")),
     ("X509AuthenticationProvider.superUser", NotYet("")),
     ("superUser", NotYet("")),
