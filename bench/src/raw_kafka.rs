@@ -1,19 +1,19 @@
 //! Small requests without a client library in the way: one record a request, on one connection.
 
-use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use kafka_proto::messages::Request;
+use kafka_proto::frame::encode_request;
+use kafka_proto::messages::{Message, Request};
 use kafka_proto::messages::metadata::{MetadataRequest, MetadataResponse};
 use kafka_proto::messages::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
 use kafka_proto::records::{BatchBuilder, BatchOptions};
-use kafka_proto::wire::{Reader, Writer};
+use kafka_proto::wire::Reader;
 
 use crate::kafka_load::create_topic;
 use crate::measure::{Better, Table, latencies, record};
@@ -120,11 +120,10 @@ fn now_ms() -> i64 {
     since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// A blocking connection that frames requests by hand, header version 1.
+/// A blocking connection that frames requests by hand.
 struct Connection {
     stream: TcpStream,
     next_correlation: i32,
-    expected: VecDeque<i32>,
 }
 
 impl Connection {
@@ -132,28 +131,23 @@ impl Connection {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        Ok(Self { stream, next_correlation: 0, expected: VecDeque::new() })
+        Ok(Self { stream, next_correlation: 0 })
     }
 
     /// A second handle that only reads replies, in order.
     fn try_clone(&self) -> Result<Self> {
-        Ok(Self { stream: self.stream.try_clone()?, next_correlation: 0, expected: VecDeque::new() })
+        Ok(Self { stream: self.stream.try_clone()?, next_correlation: 0 })
     }
 
     fn send<R: Request>(&mut self, request: &R, version: i16) -> Result<()> {
-        let mut w = Writer::new();
-        w.i16(R::API as i16);
-        w.i16(version);
-        w.i32(self.next_correlation);
-        w.opt_string(Some("bench"), false, true)?;
-        request.write(&mut w, version)?;
+        let frame = encode_request(request, version, self.next_correlation, Some("bench"))?;
         self.next_correlation += 1;
-        let body = w.finish_frame()?.to_bytes().context("requests hold no file regions")?;
+        let body = frame.to_bytes().context("requests hold no file regions")?;
         self.stream.write_all(&body)?;
         Ok(())
     }
 
-    fn receive<T: kafka_proto::messages::Message>(&mut self, version: i16) -> Result<T> {
+    fn receive<T: Message>(&mut self, version: i16) -> Result<T> {
         let mut len = [0; 4];
         self.stream.read_exact(&mut len)?;
         let mut frame = vec![0; u32::from_be_bytes(len) as usize];
