@@ -74,3 +74,35 @@ fn from_core(version: i16, reply: JoinReply) -> JoinGroupResponse {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_proto::messages::Message;
+    use kafka_proto::wire::Writer;
+
+    use super::*;
+
+    /// Fields that a version lacks, or may not leave null there, must not make a reply impossible.
+    #[test]
+    fn every_reply_fits_every_version() {
+        let joined = JoinReply {
+            error: None,
+            generation_id: 1,
+            protocol_type: Some("consumer".into()),
+            protocol_name: Some("range".into()),
+            leader: "m".into(),
+            skip_assignment: false,
+            members: vec![kafka_coordinator::JoinedMember {
+                member_id: "m".into(),
+                instance_id: Some("i".into()),
+                metadata: Bytes::new(),
+            }],
+            ..JoinReply::refused("m", ErrorCode::None)
+        };
+        for version in 0..=9 {
+            for reply in [joined.clone(), JoinReply::refused("", ErrorCode::MemberIdRequired)] {
+                from_core(version, reply).encode(&mut Writer::new(), version).expect("fits");
+            }
+        }
+    }
+}
