@@ -1,13 +1,13 @@
 //! ZooKeeper load: creates, gets and sets from many sessions, with one or many requests in flight each.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use tempfile::TempDir;
-use testkit::free_port;
+use testkit::{free_port, wait_until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use zk_proto::{
@@ -28,6 +28,8 @@ pub fn measure(side: Side, scale: usize, table: &mut Table) -> Result<()> {
     let dir = TempDir::new()?;
     let port = free_port();
     let server = side.zookeeper(dir.path(), port)?;
+    // Apache opens its port before it serves.
+    wait_until("a session", Duration::from_secs(60), || probe(port).ok())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // A JVM is measured warm: its first seconds are those of the compiler.
     let warm_up = Work { port, base: "/warm".into(), sessions: 16, in_flight: 32, requests: 60_000 / scale };
