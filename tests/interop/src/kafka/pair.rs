@@ -1,0 +1,143 @@
+//! One coordination server and one broker, each of either make, on ports and in directories that stay.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use testkit::originals::java;
+use testkit::zoolog::write_server_properties;
+use testkit::{Kafka, Server, ZooKeeper, Zoolog, free_port};
+
+use super::cluster::Cluster;
+
+#[derive(Debug, Clone, Copy)]
+pub enum Coordinator {
+    Apache(ZooKeeper),
+    Zoolog,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Broker {
+    Apache(Kafka),
+    Zoolog,
+}
+
+/// See the module's header. Whoever holds a role may change from one start to the next.
+#[derive(Debug)]
+pub struct Pair {
+    pub coordinator: Coordinator,
+    pub broker: Broker,
+    /// More lines for server.properties.
+    pub settings: String,
+    pub zookeeper_port: u16,
+    pub kafka_port: u16,
+    dir: TempDir,
+    zookeeper: Option<Server>,
+    kafka: Option<Server>,
+    starts: u32,
+}
+
+impl Pair {
+    /// Starts nothing yet.
+    pub fn new(coordinator: Coordinator, broker: Broker, settings: &str) -> Result<Self> {
+        Ok(Self {
+            coordinator,
+            broker,
+            settings: settings.to_owned(),
+            zookeeper_port: free_port(),
+            kafka_port: free_port(),
+            dir: TempDir::new()?,
+            zookeeper: None,
+            kafka: None,
+            starts: 0,
+        })
+    }
+
+    /// Both up.
+    pub fn started(coordinator: Coordinator, broker: Broker, settings: &str) -> Result<Self> {
+        let mut pair = Self::new(coordinator, broker, settings)?;
+        pair.start_zookeeper()?;
+        pair.start_broker()?;
+        Ok(pair)
+    }
+
+    pub fn start_zookeeper(&mut self) -> Result<()> {
+        let (dir, port) = (self.dir.path().join("zookeeper"), self.zookeeper_port);
+        // Short ticks, so that sessions may be short and a crashed broker's registration goes away soon.
+        let extra = "tickTime=500";
+        self.zookeeper = Some(match self.coordinator {
+            Coordinator::Apache(version) => version.start(&dir, port, extra)?,
+            Coordinator::Zoolog => Zoolog::find()?.zookeeper(&dir, port, extra)?,
+        });
+        Ok(())
+    }
+
+    /// Starts the broker and waits until it says that it is up.
+    pub fn start_broker(&mut self) -> Result<()> {
+        self.begin_broker()?;
+        self.await_broker()
+    }
+
+    /// Starts the broker without waiting for it.
+    pub fn begin_broker(&mut self) -> Result<()> {
+        self.starts += 1;
+        let dir = self.dir.path().join("kafka");
+        let log = self.dir.path().join(format!("kafka-{}.log", self.starts));
+        let extra = format!("zookeeper.session.timeout.ms=3000\n{}", self.settings);
+        let zookeeper = format!("127.0.0.1:{}", self.zookeeper_port);
+        let config = write_server_properties(&dir, self.kafka_port, &zookeeper, &extra)?;
+        let mut command = match self.broker {
+            Broker::Apache(version) => apache_broker(version)?,
+            Broker::Zoolog => {
+                let mut command = Zoolog::find()?.command();
+                command.arg("kafka-server");
+                command
+            }
+        };
+        command.arg(config);
+        self.kafka = Some(Server::spawn(&mut command, self.kafka_port, &log)?);
+        Ok(())
+    }
+
+    pub fn await_broker(&mut self) -> Result<()> {
+        let up = match self.broker {
+            Broker::Apache(_) => "started (kafka.server.KafkaServer)",
+            Broker::Zoolog => "started",
+        };
+        self.kafka.as_ref().context("the broker was started")?.await_log(up)
+    }
+
+    pub fn stop_zookeeper(&mut self) -> Result<ExitStatus> {
+        self.zookeeper.take().context("the coordination server runs")?.stop()
+    }
+
+    pub fn stop_broker(&mut self) -> Result<ExitStatus> {
+        self.kafka.take().context("the broker runs")?.stop()
+    }
+
+    pub fn kill_broker(&mut self) -> Result<()> {
+        self.kafka.take().context("the broker runs")?.kill()
+    }
+
+    pub fn cluster(&self) -> Cluster {
+        Cluster::at(self.kafka_port)
+    }
+
+    /// The broker's log directory.
+    pub fn logs(&self) -> PathBuf {
+        self.dir.path().join("kafka/logs")
+    }
+
+    /// What the broker has printed since its last start.
+    pub fn broker_log(&self) -> String {
+        self.kafka.as_ref().map(Server::log_text).unwrap_or_default()
+    }
+}
+
+fn apache_broker(version: Kafka) -> Result<Command> {
+    let quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m"];
+    let mut command = java(&version.name(), &quick)?;
+    command.arg("kafka.Kafka");
+    Ok(command)
+}

@@ -1,0 +1,81 @@
+//! Everything below `/` but `/zookeeper`, and its differences once clocks, ports and chosen ids are evened out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result};
+use zk_client::{ConnectOptions, ZkClient};
+
+/// What two clusters that did the same must agree on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Znode {
+    /// `None` is null data, which is not empty data.
+    pub data: Option<String>,
+    pub data_version: i32,
+    pub children_version: i32,
+    pub ephemeral: bool,
+    pub acl: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Znodes(pub BTreeMap<String, Znode>);
+
+impl Znodes {
+    pub async fn take(zookeeper: u16) -> Result<Self> {
+        let (zk, _events) = ZkClient::connect(ConnectOptions::new(format!("127.0.0.1:{zookeeper}"))).await?;
+        let mut nodes = BTreeMap::new();
+        let mut ahead = vec!["/".to_owned()];
+        while let Some(path) = ahead.pop() {
+            if path == "/zookeeper" {
+                continue;
+            }
+            let (data, stat) = zk.get_data(&path, false).await.with_context(|| path.clone())?;
+            let (acl, _) = zk.get_acl(&path).await?;
+            let children = zk.get_children(&path, false).await?;
+            ahead.extend(children.iter().map(|child| format!("{}/{child}", path.trim_end_matches('/'))));
+            let node = Znode {
+                data: data.map(|data| String::from_utf8_lossy(&data).into_owned()),
+                data_version: stat.version,
+                children_version: stat.cversion,
+                ephemeral: stat.ephemeral_owner != 0,
+                acl: format!("{acl:?}"),
+            };
+            nodes.insert(path, node);
+        }
+        zk.close().await?;
+        Ok(Self(nodes))
+    }
+
+    /// Evens out what no two runs share: times, ids made by chance, and the broker's port.
+    pub fn normalised(mut self, broker: u16) -> Self {
+        for node in self.0.values_mut() {
+            if let Some(data) = &mut node.data {
+                *data = data.replace(&broker.to_string(), "PORT");
+                for key in ["\"timestamp\":\"", "\"topic_id\":\"", "\"id\":\""] {
+                    replace_value(data, key);
+                }
+            }
+        }
+        self
+    }
+
+    /// The differences in words, empty if there are none.
+    pub fn differences(&self, other: &Self, left_out: &[&str]) -> String {
+        let paths: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
+        let mut out = String::new();
+        for path in paths.into_iter().filter(|path| !left_out.contains(&path.as_str())) {
+            let (a, b) = (self.0.get(path), other.0.get(path));
+            if a != b {
+                let _ = writeln!(out, "{path}\n  one:   {a:?}\n  other: {b:?}");
+            }
+        }
+        out
+    }
+}
+
+/// Replaces the string after `key` by its length: it must at least have the same shape.
+fn replace_value(data: &mut String, key: &str) {
+    let Some(start) = data.find(key).map(|at| at + key.len()) else { return };
+    let Some(length) = data[start..].find('"') else { return };
+    data.replace_range(start..start + length, &format!("<{length} characters>"));
+}
