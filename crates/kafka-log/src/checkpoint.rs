@@ -47,7 +47,10 @@ impl OffsetCheckpoint {
             }
         };
         parse_entries(&text, parse_offset_line).unwrap_or_else(|reason| {
-            warn!("checkpoint file {}: {reason}; treating it as empty, logs are scanned instead", self.path.display());
+            warn!(
+                "checkpoint file {}: {reason}; treating it as empty, logs are scanned instead",
+                self.path.display()
+            );
             HashMap::new()
         })
     }

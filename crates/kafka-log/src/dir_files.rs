@@ -11,7 +11,6 @@ use properties::Properties;
 use rustix::fs::{FlockOperation, flock};
 use tracing::warn;
 
-
 use crate::disk;
 use crate::error::{LogError, Result};
 
@@ -78,7 +77,10 @@ fn java_date(now_ms: i64) -> String {
 }
 
 fn escape(value: &str) -> String {
-    value.chars().flat_map(|c| matches!(c, '=' | ':' | '#' | '!' | '\\').then_some('\\').into_iter().chain([c])).collect()
+    value
+        .chars()
+        .flat_map(|c| matches!(c, '=' | ':' | '#' | '!' | '\\').then_some('\\').into_iter().chain([c]))
+        .collect()
 }
 
 /// The marker of a clean stop.
@@ -127,7 +129,8 @@ pub(crate) fn read_topic_id(dir: &Path) -> Result<Option<Uuid>> {
     let path = dir.join(PARTITION_METADATA);
     let Some(bytes) = disk::read_small(&path, FILE_BYTES_MAX)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
-    let id = text.lines().find_map(|l| l.strip_prefix("topic_id:")).and_then(|id| id.trim().parse::<Uuid>().ok());
+    let id =
+        text.lines().find_map(|l| l.strip_prefix("topic_id:")).and_then(|id| id.trim().parse::<Uuid>().ok());
     let id = id.filter(|id| !id.is_zero());
     if id.is_none() {
         warn!("{} holds no topic id; it is written again when the controller names one", path.display());
@@ -160,7 +163,10 @@ mod tests {
         };
         meta.write(dir.path(), 1_795_652_717_000).unwrap();
         let text = std::fs::read_to_string(dir.path().join(META_PROPERTIES)).unwrap();
-        assert_eq!(text, "#\n#Thu Nov 26 00:25:17 UTC 2026\ncluster.id=Rk1bdnoVRGGpaFeVtGvJhQ\nversion=0\nbroker.id=3\n");
+        assert_eq!(
+            text,
+            "#\n#Thu Nov 26 00:25:17 UTC 2026\ncluster.id=Rk1bdnoVRGGpaFeVtGvJhQ\nversion=0\nbroker.id=3\n"
+        );
         assert_eq!(MetaProperties::read(dir.path()).unwrap(), Some(meta));
         std::fs::write(dir.path().join(META_PROPERTIES), "version=1\nnode.id=1\n").unwrap();
         assert!(MetaProperties::read(dir.path()).is_err());

@@ -12,7 +12,13 @@ use crate::error::{LogError, Result};
 
 /// Opens for reading and writing, creating if asked to.
 pub(crate) fn open_rw(path: &Path, create: bool) -> Result<File> {
-    OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path).map_err(LogError::io("open", path))
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .truncate(false)
+        .open(path)
+        .map_err(LogError::io("open", path))
 }
 
 /// The whole file, or `None` if there is none. `limit` bounds what a hostile directory can make us read.
@@ -119,7 +125,11 @@ pub(crate) fn read_at(file: &File, buf: &mut [u8], position: u64) -> io::Result<
 const SLICES_MAX: usize = 1024;
 
 /// Writes all slices at `position` with as few calls as the kernel allows.
-pub(crate) fn write_vectored_at(file: &File, slices: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
+pub(crate) fn write_vectored_at(
+    file: &File,
+    slices: &mut [IoSlice<'_>],
+    mut position: u64,
+) -> io::Result<()> {
     let mut rest = slices;
     while !rest.is_empty() {
         let batch = rest.len().min(SLICES_MAX);

@@ -48,7 +48,10 @@ impl LeaderEpochCache {
         let path = dir.join(FILE_NAME);
         let text = disk::read_small(&path, FILE_BYTES_MAX)?.unwrap_or_default();
         let entries: Vec<EpochEntry> = parse_entries(&text, parse_line).unwrap_or_else(|reason| {
-            warn!("{}: {reason}; treating it as empty, epochs are taken from the record batches", path.display());
+            warn!(
+                "{}: {reason}; treating it as empty, epochs are taken from the record batches",
+                path.display()
+            );
             Vec::new()
         });
         let mut cache = Self { path, entries: Vec::with_capacity(entries.len()), unsynced: false };
@@ -72,13 +75,20 @@ impl LeaderEpochCache {
     }
 
     fn insert(&mut self, entry: EpochEntry) -> bool {
-        if self.latest().is_some_and(|last| entry.epoch == last.epoch && entry.start_offset >= last.start_offset) {
+        if self
+            .latest()
+            .is_some_and(|last| entry.epoch == last.epoch && entry.start_offset >= last.start_offset)
+        {
             return false;
         }
-        let keep = self.entries.iter().rposition(|e| e.epoch < entry.epoch && e.start_offset < entry.start_offset);
+        let keep =
+            self.entries.iter().rposition(|e| e.epoch < entry.epoch && e.start_offset < entry.start_offset);
         let removed = self.entries.split_off(keep.map_or(0, |i| i + 1));
         if removed.len() > 1 || removed.first().is_some_and(|e| e.start_offset != entry.start_offset) {
-            warn!("{}: new entry {entry:?} caused truncation of conflicting entries {removed:?}", self.path.display());
+            warn!(
+                "{}: new entry {entry:?} caused truncation of conflicting entries {removed:?}",
+                self.path.display()
+            );
         }
         self.entries.push(entry);
         true
@@ -207,7 +217,11 @@ mod tests {
     fn end_offsets() {
         let (_dir, cache) = cache(&[(2, 11), (3, 12), (5, 17)]);
         let check = |requested, epoch, end_offset| {
-            assert_eq!(cache.end_offset_for(requested, 30), EpochEndOffset { epoch, end_offset }, "{requested}");
+            assert_eq!(
+                cache.end_offset_for(requested, 30),
+                EpochEndOffset { epoch, end_offset },
+                "{requested}"
+            );
         };
         check(-1, -1, -1);
         check(1, 1, 11);

@@ -24,7 +24,9 @@ pub enum LogError {
     #[error("offset {offset} is outside {partition}, which holds {start} to {end} (exclusive)")]
     OffsetOutOfRange { partition: String, offset: i64, start: i64, end: i64 },
     /// RECORD_LIST_TOO_LARGE.
-    #[error("message batch size is {size} bytes in append to partition {partition}, which exceeds the maximum configured segment size of {max}")]
+    #[error(
+        "message batch size is {size} bytes in append to partition {partition}, which exceeds the maximum configured segment size of {max}"
+    )]
     BatchTooLargeForSegment { partition: String, size: usize, max: u32 },
     /// What the producer sent breaks the idempotence or transaction rules.
     #[error("{0}")]
@@ -33,7 +35,9 @@ pub enum LogError {
     #[error("malformed record batch in append to {partition}: {reason}")]
     MalformedBatch { partition: String, reason: String },
     /// A follower was handed offsets below its log end.
-    #[error("unexpected offset in append to {partition}: first offset {first} is less than the next offset {next}")]
+    #[error(
+        "unexpected offset in append to {partition}: first offset {first} is less than the next offset {next}"
+    )]
     UnexpectedAppendOffset { partition: String, first: i64, next: i64 },
     /// A file of the log does not hold what its format demands, in a place that no repair may touch.
     #[error("{} is corrupt at byte {position}: {reason}", path.display())]
@@ -68,18 +72,35 @@ impl LogError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ProducerError {
     /// INVALID_PRODUCER_EPOCH.
-    #[error("Epoch of producer {producer_id} at offset {offset} in {partition} is {epoch}, which is smaller than the last seen epoch {current}")]
+    #[error(
+        "Epoch of producer {producer_id} at offset {offset} in {partition} is {epoch}, which is smaller than the last seen epoch {current}"
+    )]
     InvalidEpoch { producer_id: i64, offset: i64, partition: String, epoch: i16, current: i16 },
     /// OUT_OF_ORDER_SEQUENCE_NUMBER within an epoch.
-    #[error("Out of order sequence number for producer {producer_id} at offset {offset} in partition {partition}: {sequence} (incoming seq. number), {last} (current end sequence number)")]
+    #[error(
+        "Out of order sequence number for producer {producer_id} at offset {offset} in partition {partition}: {sequence} (incoming seq. number), {last} (current end sequence number)"
+    )]
     OutOfOrderSequence { producer_id: i64, offset: i64, partition: String, sequence: i32, last: i32 },
     /// OUT_OF_ORDER_SEQUENCE_NUMBER: a new epoch starts at sequence 0.
-    #[error("Invalid sequence number for new epoch of producer {producer_id} at offset {offset} in partition {partition}: {epoch} (request epoch), {sequence} (seq. number), {current} (current producer epoch)")]
-    NonZeroSequenceInNewEpoch { producer_id: i64, offset: i64, partition: String, epoch: i16, sequence: i32, current: i16 },
+    #[error(
+        "Invalid sequence number for new epoch of producer {producer_id} at offset {offset} in partition {partition}: {epoch} (request epoch), {sequence} (seq. number), {current} (current producer epoch)"
+    )]
+    NonZeroSequenceInNewEpoch {
+        producer_id: i64,
+        offset: i64,
+        partition: String,
+        epoch: i16,
+        sequence: i32,
+        current: i16,
+    },
     /// INVALID_TXN_STATE.
-    #[error("Expected transactional write from producer {producer_id} at offset {offset} in partition {partition}")]
+    #[error(
+        "Expected transactional write from producer {producer_id} at offset {offset} in partition {partition}"
+    )]
     ExpectedTransactional { producer_id: i64, offset: i64, partition: String },
     /// TRANSACTION_COORDINATOR_FENCED.
-    #[error("Invalid coordinator epoch for producerId {producer_id} at offset {offset} in partition {partition}: {epoch} (zombie), {current} (current)")]
+    #[error(
+        "Invalid coordinator epoch for producerId {producer_id} at offset {offset} in partition {partition}: {epoch} (zombie), {current} (current)"
+    )]
     CoordinatorFenced { producer_id: i64, offset: i64, partition: String, epoch: i32, current: i32 },
 }

@@ -121,7 +121,14 @@ pub(crate) struct IndexFile<E> {
 impl<E: IndexEntry> IndexFile<E> {
     /// An index of a new segment, without a file yet.
     pub fn new(place: &Place, base_offset: i64) -> Self {
-        Self { key: place.cache.new_key(), base_offset, count: 0, last: None, tail: VecDeque::new(), on_disk: false }
+        Self {
+            key: place.cache.new_key(),
+            base_offset,
+            count: 0,
+            last: None,
+            tail: VecDeque::new(),
+            on_disk: false,
+        }
     }
 
     /// The index that lies in `place`. A tail that is no whole entry is left out of account.
@@ -331,7 +338,8 @@ mod tests {
     fn lookups_agree_with_a_scan() {
         let (_dir, place) = place();
         let mut index = OffsetIndex::new(&place, 10);
-        let entries: Vec<_> = (0..3000).map(|i| OffsetEntry { offset: 12 + i * 3, position: i as u32 * 100 }).collect();
+        let entries: Vec<_> =
+            (0..3000).map(|i| OffsetEntry { offset: 12 + i * 3, position: i as u32 * 100 }).collect();
         for entry in &entries {
             index.append(&place, *entry).unwrap();
         }

@@ -33,7 +33,9 @@ pub use dir_files::{CleanShutdown, DirLock, MetaProperties};
 pub use epochs::{EpochEndOffset, EpochEntry, UNDEFINED_EPOCH, UNDEFINED_EPOCH_OFFSET};
 pub use error::{LogError, ProducerError, Result};
 pub use file_cache::FileCache;
-pub use log::{ActiveProducer, AppendInfo, FlushJob, Flushed, Log, LogPosition, OpenOptions, ReadInfo, TimestampOffset};
+pub use log::{
+    ActiveProducer, AppendInfo, FlushJob, Flushed, Log, LogPosition, OpenOptions, ReadInfo, TimestampOffset,
+};
 pub use log_dirs::{LogDirs, LogDirsOptions, LogHandle};
 pub use names::{DirKind, TopicPartition};
 pub use producers::{AppendOrigin, ProducerBatch};

@@ -57,9 +57,15 @@ pub fn parse_dir_name(path: &Path) -> Result<(TopicPartition, DirKind)> {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let refuse = || LogError::NotAPartition { path: path.to_owned(), name: name.to_owned() };
     let (stem, kind) = match name {
-        n if n.ends_with(DELETE_DIR_SUFFIX) => (stem_of(n, DELETE_DIR_SUFFIX).ok_or_else(refuse)?, DirKind::Deleted),
-        n if n.ends_with(FUTURE_DIR_SUFFIX) => (stem_of(n, FUTURE_DIR_SUFFIX).ok_or_else(refuse)?, DirKind::Future),
-        n if n.ends_with(STRAY_DIR_SUFFIX) => (stem_of(n, STRAY_DIR_SUFFIX).ok_or_else(refuse)?, DirKind::Stray),
+        n if n.ends_with(DELETE_DIR_SUFFIX) => {
+            (stem_of(n, DELETE_DIR_SUFFIX).ok_or_else(refuse)?, DirKind::Deleted)
+        }
+        n if n.ends_with(FUTURE_DIR_SUFFIX) => {
+            (stem_of(n, FUTURE_DIR_SUFFIX).ok_or_else(refuse)?, DirKind::Future)
+        }
+        n if n.ends_with(STRAY_DIR_SUFFIX) => {
+            (stem_of(n, STRAY_DIR_SUFFIX).ok_or_else(refuse)?, DirKind::Stray)
+        }
         n => (n, DirKind::Live),
     };
     let (topic, partition) = stem.rsplit_once('-').ok_or_else(refuse)?;

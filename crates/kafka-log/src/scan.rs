@@ -46,7 +46,10 @@ impl BatchMeta {
             }
             let header = BatchHeader::parse(bytes).map_err(|e| e.to_string())?;
             if header.last_offset_delta < 0 || header.base_offset < 0 {
-                return Err(format!("offsets {} + {} are not valid", header.base_offset, header.last_offset_delta));
+                return Err(format!(
+                    "offsets {} + {} are not valid",
+                    header.base_offset, header.last_offset_delta
+                ));
             }
             return Ok(Some(Self::of(&header, position)));
         }
@@ -243,7 +246,8 @@ impl<'f> Scan<'f> {
         if position < self.window_start || position + want as u64 > window_end {
             let len = self.capacity.min((self.end - position.min(self.end)) as usize);
             self.window.resize(len, 0);
-            let got = disk::read_at(self.file, &mut self.window, position).map_err(LogError::io("read", self.path))?;
+            let got = disk::read_at(self.file, &mut self.window, position)
+                .map_err(LogError::io("read", self.path))?;
             self.window.truncate(got);
             self.window_start = position;
         }
@@ -266,7 +270,10 @@ mod tests {
             bytes
         };
         let check = |kind, abort| {
-            assert_eq!(EndTxnMarker::parse(&record(kind)), Some(EndTxnMarker { abort, coordinator_epoch: 7 }));
+            assert_eq!(
+                EndTxnMarker::parse(&record(kind)),
+                Some(EndTxnMarker { abort, coordinator_epoch: 7 })
+            );
         };
         check(0, true);
         check(1, false);

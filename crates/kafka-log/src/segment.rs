@@ -61,7 +61,13 @@ pub(crate) struct Damage {
 
 impl Segment {
     /// An empty segment; its `.log` file is created, index files come with their first entries.
-    pub fn create(place: &Place, base_offset: i64, now_ms: i64, roll_jitter_ms: i64, preallocate: Option<u32>) -> Result<Self> {
+    pub fn create(
+        place: &Place,
+        base_offset: i64,
+        now_ms: i64,
+        roll_jitter_ms: i64,
+        preallocate: Option<u32>,
+    ) -> Result<Self> {
         let mut segment = Self::unopened(place, base_offset, 0, now_ms, roll_jitter_ms);
         segment.offset_index = OffsetIndex::new(place, base_offset);
         segment.time_index = TimeIndex::new(place, base_offset);
@@ -75,7 +81,13 @@ impl Segment {
     }
 
     /// The segment that lies in `place`, `size` bytes long.
-    pub fn open(place: &Place, base_offset: i64, size: u64, now_ms: i64, roll_jitter_ms: i64) -> Result<Self> {
+    pub fn open(
+        place: &Place,
+        base_offset: i64,
+        size: u64,
+        now_ms: i64,
+        roll_jitter_ms: i64,
+    ) -> Result<Self> {
         let mut segment = Self::unopened(place, base_offset, size, now_ms, roll_jitter_ms);
         segment.offset_index = OffsetIndex::open(place, base_offset)?;
         segment.time_index = TimeIndex::open(place, base_offset)?;
@@ -184,7 +196,8 @@ impl Segment {
     /// When the file was last written.
     pub fn modified_ms(&self, place: &Place) -> Result<i64> {
         let path = self.path(place);
-        let modified = std::fs::metadata(&path).and_then(|m| m.modified()).map_err(LogError::io("stat", &path))?;
+        let modified =
+            std::fs::metadata(&path).and_then(|m| m.modified()).map_err(LogError::io("stat", &path))?;
         Ok(modified.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64))
     }
 
@@ -195,7 +208,12 @@ impl Segment {
     }
 
     /// The first batch at or after `position` that satisfies a condition.
-    pub fn find_from(&self, place: &Place, position: u64, found: impl Fn(&BatchMeta) -> bool) -> Result<Option<BatchMeta>> {
+    pub fn find_from(
+        &self,
+        place: &Place,
+        position: u64,
+        found: impl Fn(&BatchMeta) -> bool,
+    ) -> Result<Option<BatchMeta>> {
         let (file, path) = (self.file(place)?, self.path(place));
         let mut scan = Scan::headers(&file, &path, position, self.size);
         loop {
@@ -228,10 +246,14 @@ impl Segment {
     /// Walks the tail of a segment that was closed properly: the offset after its last batch, with timestamps and
     /// index accounting restored. An inner error says what is wrong with the tail.
     pub fn load_end(&mut self, place: &Place) -> Result<std::result::Result<i64, String>> {
-        let mut largest = self.time_index.last(place)?.unwrap_or(TimeEntry { timestamp: NO_TIMESTAMP, offset: self.base_offset });
+        let mut largest = self
+            .time_index
+            .last(place)?
+            .unwrap_or(TimeEntry { timestamp: NO_TIMESTAMP, offset: self.base_offset });
         let last_index = self.offset_index.last(place)?;
         let by_time = self.offset_index.floor(place, largest.offset)?;
-        let from = last_index.map_or(0, |e| u64::from(e.position)).min(by_time.map_or(0, |e| u64::from(e.position)));
+        let from =
+            last_index.map_or(0, |e| u64::from(e.position)).min(by_time.map_or(0, |e| u64::from(e.position)));
         let (file, path) = (self.file(place)?, self.path(place));
         let mut scan = Scan::headers(&file, &path, from, self.size);
         let mut next_offset = self.base_offset;
@@ -276,7 +298,10 @@ impl Segment {
                 break Some(reason);
             }
             if meta.last_offset < next_offset {
-                break Some(format!("last offset {} where at least {next_offset} was expected", meta.last_offset));
+                break Some(format!(
+                    "last offset {} where at least {next_offset} was expected",
+                    meta.last_offset
+                ));
             }
             self.index_batch(place, interval, &meta)?;
             visit(&meta, &mut scan)?;

@@ -36,7 +36,12 @@ pub(crate) fn batch_with(records: &[(i64, &[u8])], options: BatchOptions) -> Vec
 
 /// A batch of an idempotent producer.
 pub(crate) fn idempotent(producer_id: i64, epoch: i16, sequence: i32, count: usize) -> Vec<u8> {
-    let options = BatchOptions { producer_id, producer_epoch: epoch, base_sequence: sequence, ..BatchOptions::default() };
+    let options = BatchOptions {
+        producer_id,
+        producer_epoch: epoch,
+        base_sequence: sequence,
+        ..BatchOptions::default()
+    };
     batch_with(&vec![(1000, b"v".as_slice()); count], options)
 }
 

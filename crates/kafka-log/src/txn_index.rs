@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::disk;
 use crate::error::{LogError, Result};
-use crate::producers::CompletedTxn;
 use crate::names::{TXN_INDEX_SUFFIX, segment_file};
+use crate::producers::CompletedTxn;
 
 const ENTRY_SIZE: usize = 34;
 /// A million aborts in one segment; more is damage.
@@ -46,8 +46,14 @@ impl AbortedTxn {
     }
 
     fn decode(bytes: &[u8]) -> Self {
-        let field = |i: usize| i64::from_be_bytes(bytes[2 + i * 8..10 + i * 8].try_into().expect("eight bytes"));
-        Self { producer_id: field(0), first_offset: field(1), last_offset: field(2), last_stable_offset: field(3) }
+        let field =
+            |i: usize| i64::from_be_bytes(bytes[2 + i * 8..10 + i * 8].try_into().expect("eight bytes"));
+        Self {
+            producer_id: field(0),
+            first_offset: field(1),
+            last_offset: field(2),
+            last_stable_offset: field(3),
+        }
     }
 }
 
@@ -92,7 +98,12 @@ mod tests {
     #[test]
     fn round_trip() {
         let dir = tempfile::tempdir().unwrap();
-        let txn = |first, last| AbortedTxn { producer_id: 7, first_offset: first, last_offset: last, last_stable_offset: last + 1 };
+        let txn = |first, last| AbortedTxn {
+            producer_id: 7,
+            first_offset: first,
+            last_offset: last,
+            last_stable_offset: last + 1,
+        };
         append(dir.path(), 5, &txn(5, 9)).unwrap();
         append(dir.path(), 5, &txn(10, 14)).unwrap();
         let bytes = std::fs::read(dir.path().join("00000000000000000005.txnindex")).unwrap();

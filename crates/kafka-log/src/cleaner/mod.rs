@@ -51,7 +51,12 @@ pub struct Cleaned {
 
 /// Compacts one log from `first_dirty` on, as far as memory for keys reaches; `None` if there is nothing to do or
 /// the log changed meanwhile.
-pub fn clean_log(log: &LogHandle, first_dirty: i64, options: &CleanerOptions, now_ms: i64) -> Result<Option<Cleaned>> {
+pub fn clean_log(
+    log: &LogHandle,
+    first_dirty: i64,
+    options: &CleanerOptions,
+    now_ms: i64,
+) -> Result<Option<Cleaned>> {
     let Some(plan) = log.lock().plan_cleaning(first_dirty, now_ms)? else { return Ok(None) };
     let mut keys = KeyMap::new(options.key_bytes_max);
     let clean_up_to = rewrite::read_keys(&plan, &mut keys, options)?;

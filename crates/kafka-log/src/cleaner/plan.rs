@@ -71,7 +71,13 @@ impl Log {
             if base_offset >= first_dirty && size > 0 {
                 plan.oldest_dirty_ms = plan.oldest_dirty_ms.min(segment.retention_timestamp(&plan.place)?);
             }
-            plan.segments.push(SourceSegment { base_offset, size, path: segment.path(&plan.place), file, modified_ms });
+            plan.segments.push(SourceSegment {
+                base_offset,
+                size,
+                path: segment.path(&plan.place),
+                file,
+                modified_ms,
+            });
         }
         Ok((!plan.segments.is_empty()).then_some(plan))
     }
@@ -97,7 +103,8 @@ impl Log {
 impl CleaningPlan {
     /// Share of bytes that no pass has seen.
     pub fn dirty_ratio(&self) -> f64 {
-        let dirty: u64 = self.segments.iter().filter(|s| s.base_offset >= self.first_dirty).map(|s| s.size).sum();
+        let dirty: u64 =
+            self.segments.iter().filter(|s| s.base_offset >= self.first_dirty).map(|s| s.size).sum();
         let all: u64 = self.segments.iter().map(|s| s.size).sum();
         if all == 0 { 0.0 } else { dirty as f64 / all as f64 }
     }
@@ -117,7 +124,9 @@ impl CleaningPlan {
         for (i, segment) in segments.iter().enumerate() {
             let next_base = self.segments.get(i + 1).map_or(self.first_uncleanable, |s| s.base_offset);
             let span = next_base - segments[from].base_offset;
-            if i > from && (bytes + segment.size > u64::from(self.segment_bytes) || span > i64::from(i32::MAX)) {
+            if i > from
+                && (bytes + segment.size > u64::from(self.segment_bytes) || span > i64::from(i32::MAX))
+            {
                 groups.push(&segments[from..i]);
                 (from, bytes) = (i, 0);
             }

@@ -17,7 +17,9 @@ use super::plan::{CleaningPlan, SourceSegment};
 use crate::disk;
 use crate::error::{LogError, Result};
 use crate::index::{IndexEntry, OffsetEntry, TimeEntry};
-use crate::names::{CLEANED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, segment_file};
+use crate::names::{
+    CLEANED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, segment_file,
+};
 use crate::scan::{BatchMeta, Scan};
 
 /// A segment in `.cleaned` files, synced.
@@ -58,22 +60,28 @@ pub(super) fn read_keys(plan: &CleaningPlan, keys: &mut KeyMap, options: &Cleane
 }
 
 fn next_base(plan: &CleaningPlan, segment: &SourceSegment) -> i64 {
-    plan.segments.iter().map(|s| s.base_offset).find(|base| *base > segment.base_offset).unwrap_or(plan.first_uncleanable)
+    plan.segments
+        .iter()
+        .map(|s| s.base_offset)
+        .find(|base| *base > segment.base_offset)
+        .unwrap_or(plan.first_uncleanable)
 }
 
 /// Writes a run of segments as one, without outdated records.
-pub(super) fn rewrite(plan: &CleaningPlan, group: &[SourceSegment], keys: &KeyMap, options: &CleanerOptions, now_ms: i64) -> Result<Rewritten> {
+pub(super) fn rewrite(
+    plan: &CleaningPlan,
+    group: &[SourceSegment],
+    keys: &KeyMap,
+    options: &CleanerOptions,
+    now_ms: i64,
+) -> Result<Rewritten> {
     let base_offset = group.first().map_or(0, |s| s.base_offset);
     let mut out = Output::create(plan, base_offset)?;
     let mut reader = RecordReader::new(options.decompressed_bytes_max);
     let tombstones_go_before_ms = plan.tombstones_go_before_ms();
     for segment in group {
-        let rules = Rules {
-            plan,
-            keys,
-            keep_tombstones: segment.modified_ms > tombstones_go_before_ms,
-            now_ms,
-        };
+        let rules =
+            Rules { plan, keys, keep_tombstones: segment.modified_ms > tombstones_go_before_ms, now_ms };
         for_each_batch(segment, |meta, bytes| {
             let batch = parse(segment, meta, bytes)?;
             batch.check_crc().map_err(|e| corrupt(segment, meta, &e))?;
@@ -105,10 +113,16 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    fn filter(&self, batch: &Batch<'_>, meta: &BatchMeta, reader: &mut RecordReader) -> std::result::Result<Kept, RecordsError> {
+    fn filter(
+        &self,
+        batch: &Batch<'_>,
+        meta: &BatchMeta,
+        reader: &mut RecordReader,
+    ) -> std::result::Result<Kept, RecordsError> {
         let Some(header) = meta.v2.filter(|h| !h.is_control()) else { return Ok(Kept::All) };
         let aborted = is_aborted(self.plan, meta);
-        let keep_tombstones = header.delete_horizon_ms().map_or(self.keep_tombstones, |horizon| self.now_ms < horizon);
+        let keep_tombstones =
+            header.delete_horizon_ms().map_or(self.keep_tombstones, |horizon| self.now_ms < horizon);
         let mut builder = BatchBuilder::new(options_of(&header)?);
         let (mut seen, mut kept) = (0, 0);
         reader.for_each(batch, |record| {
@@ -123,7 +137,8 @@ impl Rules<'_> {
             }
             Ok::<_, RecordsError>(ControlFlow::Continue(()))
         })?;
-        let last_of_producer = header.has_producer_id() && self.plan.producers.get(&header.producer_id) == Some(&header.last_offset());
+        let last_of_producer = header.has_producer_id()
+            && self.plan.producers.get(&header.producer_id) == Some(&header.last_offset());
         Ok(match kept {
             0 if seen == 0 && last_of_producer => Kept::All,
             0 if last_of_producer => Kept::Some(emptied(&header)),
@@ -135,14 +150,15 @@ impl Rules<'_> {
 }
 
 fn options_of(header: &BatchHeader) -> std::result::Result<BatchOptions, RecordsError> {
-    let compression = header
-        .compression()
-        .ok_or_else(|| RecordsError::UnsupportedCompression(format!("codec bits {}", header.attributes & 7)))?;
+    let compression = header.compression().ok_or_else(|| {
+        RecordsError::UnsupportedCompression(format!("codec bits {}", header.attributes & 7))
+    })?;
     Ok(BatchOptions {
         base_offset: header.base_offset,
         partition_leader_epoch: header.partition_leader_epoch,
         compression,
-        log_append_time: (header.timestamp_type() == TimestampType::LogAppendTime).then_some(header.max_timestamp),
+        log_append_time: (header.timestamp_type() == TimestampType::LogAppendTime)
+            .then_some(header.max_timestamp),
         producer_id: header.producer_id,
         producer_epoch: header.producer_epoch,
         base_sequence: header.base_sequence,
@@ -235,8 +251,14 @@ impl<'a> Output<'a> {
     fn finish(mut self, group: &[SourceSegment], modified_ms: i64) -> Result<Rewritten> {
         self.push_time();
         let plan = self.plan;
-        write_synced(&cleaned(plan, self.base_offset, INDEX_SUFFIX), &encode(&self.offsets, self.base_offset))?;
-        write_synced(&cleaned(plan, self.base_offset, TIME_INDEX_SUFFIX), &encode(&self.times, self.base_offset))?;
+        write_synced(
+            &cleaned(plan, self.base_offset, INDEX_SUFFIX),
+            &encode(&self.offsets, self.base_offset),
+        )?;
+        write_synced(
+            &cleaned(plan, self.base_offset, TIME_INDEX_SUFFIX),
+            &encode(&self.times, self.base_offset),
+        )?;
         let mut aborted = Vec::new();
         for segment in group {
             let path = segment_file(&plan.place.dir, segment.base_offset, TXN_INDEX_SUFFIX);
@@ -248,7 +270,9 @@ impl<'a> Output<'a> {
         let file = self.file.into_inner().map_err(|e| LogError::io("write", &self.path)(e.into_error()))?;
         // Tombstones are timed by it.
         let modified = UNIX_EPOCH + Duration::from_millis(modified_ms.max(0).unsigned_abs());
-        file.set_modified(modified).and_then(|()| file.sync_all()).map_err(LogError::io("sync", &self.path))?;
+        file.set_modified(modified)
+            .and_then(|()| file.sync_all())
+            .map_err(LogError::io("sync", &self.path))?;
         Ok(Rewritten { base_offset: self.base_offset, size: self.size })
     }
 }
@@ -276,21 +300,32 @@ fn is_control(meta: &BatchMeta) -> bool {
 
 fn is_aborted(plan: &CleaningPlan, meta: &BatchMeta) -> bool {
     meta.v2.filter(|h| h.is_transactional() && !h.is_control()).is_some_and(|h| {
-        let within = |t: &crate::txn_index::AbortedTxn| t.producer_id == h.producer_id && t.first_offset <= h.base_offset && h.base_offset <= t.last_offset;
+        let within = |t: &crate::txn_index::AbortedTxn| {
+            t.producer_id == h.producer_id
+                && t.first_offset <= h.base_offset
+                && h.base_offset <= t.last_offset
+        };
         plan.aborted.iter().any(within)
     })
 }
 
 fn parse<'b>(segment: &SourceSegment, meta: &BatchMeta, bytes: &'b [u8]) -> Result<Batch<'b>> {
     let batch = Batch::parse_first(bytes).map_err(|e| corrupt(segment, meta, &e))?;
-    batch.ok_or_else(|| LogError::Corrupt { path: segment.path.clone(), position: meta.position, reason: "batch is cut".into() })
+    batch.ok_or_else(|| LogError::Corrupt {
+        path: segment.path.clone(),
+        position: meta.position,
+        reason: "batch is cut".into(),
+    })
 }
 
 fn corrupt(segment: &SourceSegment, meta: &BatchMeta, e: &RecordsError) -> LogError {
     LogError::Corrupt { path: segment.path.clone(), position: meta.position, reason: e.to_string() }
 }
 
-fn for_each_batch(segment: &SourceSegment, mut f: impl FnMut(&BatchMeta, &[u8]) -> Result<ControlFlow<()>>) -> Result<()> {
+fn for_each_batch(
+    segment: &SourceSegment,
+    mut f: impl FnMut(&BatchMeta, &[u8]) -> Result<ControlFlow<()>>,
+) -> Result<()> {
     let mut scan = Scan::headers(&segment.file, &segment.path, 0, segment.size);
     let mut bytes = Vec::new();
     loop {
@@ -301,7 +336,8 @@ fn for_each_batch(segment: &SourceSegment, mut f: impl FnMut(&BatchMeta, &[u8]) 
             Err(reason) => return Err(LogError::Corrupt { path: segment.path.clone(), position, reason }),
         };
         bytes.resize(meta.size as usize, 0);
-        let got = disk::read_at(&segment.file, &mut bytes, meta.position).map_err(LogError::io("read", &segment.path))?;
+        let got = disk::read_at(&segment.file, &mut bytes, meta.position)
+            .map_err(LogError::io("read", &segment.path))?;
         if f(&meta, &bytes[..got])?.is_break() {
             return Ok(());
         }

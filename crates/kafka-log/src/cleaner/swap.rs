@@ -16,10 +16,20 @@ const SUFFIXES: [&str; 4] = [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_IN
 
 impl Log {
     /// Replaces `sources`; says no, and throws the rewritten files away, if they are not there any more as planned.
-    pub(crate) fn swap_in(&mut self, plan: &CleaningPlan, sources: &[SourceSegment], rewritten: Rewritten, now_ms: i64) -> Result<bool> {
+    pub(crate) fn swap_in(
+        &mut self,
+        plan: &CleaningPlan,
+        sources: &[SourceSegment],
+        rewritten: Rewritten,
+        now_ms: i64,
+    ) -> Result<bool> {
         let dir = plan.place.dir.clone();
-        let file = |suffix: &str, state: &str| disk::with_suffix(&segment_file(&dir, rewritten.base_offset, suffix), state);
-        let unchanged = !self.is_offline() && self.dir() == dir && self.holds_segments(sources.iter().map(|s| (s.base_offset, s.size)));
+        let file = |suffix: &str, state: &str| {
+            disk::with_suffix(&segment_file(&dir, rewritten.base_offset, suffix), state)
+        };
+        let unchanged = !self.is_offline()
+            && self.dir() == dir
+            && self.holds_segments(sources.iter().map(|s| (s.base_offset, s.size)));
         if !unchanged {
             for suffix in SUFFIXES {
                 disk::remove_if_exists(&file(suffix, CLEANED_SUFFIX))?;
@@ -33,7 +43,10 @@ impl Log {
         disk::sync_dir(&dir)?;
         self.take_out_segments(sources.iter().map(|s| s.base_offset), now_ms)?;
         for suffix in SUFFIXES {
-            disk::rename_if_exists(&file(suffix, SWAP_SUFFIX), &segment_file(&dir, rewritten.base_offset, suffix))?;
+            disk::rename_if_exists(
+                &file(suffix, SWAP_SUFFIX),
+                &segment_file(&dir, rewritten.base_offset, suffix),
+            )?;
         }
         disk::sync_dir(&dir)?;
         self.put_in_segment(rewritten.base_offset, rewritten.size, now_ms)?;

@@ -12,8 +12,12 @@ use crate::log::{Log, OpenOptions};
 use crate::producers::AppendOrigin;
 use crate::testing::{config, files, options};
 
-const SMALL: &[(&str, &str)] =
-    &[("cleanup.policy", "compact"), ("segment.bytes", "600"), ("index.interval.bytes", "100"), ("delete.retention.ms", "0")];
+const SMALL: &[(&str, &str)] = &[
+    ("cleanup.policy", "compact"),
+    ("segment.bytes", "600"),
+    ("index.interval.bytes", "100"),
+    ("delete.retention.ms", "0"),
+];
 
 fn keyed(records: &[(&str, Option<&str>)], options: BatchOptions) -> Vec<u8> {
     let mut builder = BatchBuilder::new(options);
@@ -43,7 +47,8 @@ fn dump(log: &Log) -> Vec<(i64, String, Option<String>)> {
             let batch = batch.unwrap();
             batch.check_crc().unwrap();
             let text = |b: Option<&[u8]>| b.map(|b| String::from_utf8_lossy(b).into_owned());
-            let all = RecordReader::new(1 << 20).collect(&batch, |r| (r.offset, text(r.key).unwrap_or_default(), text(r.value)));
+            let all = RecordReader::new(1 << 20)
+                .collect(&batch, |r| (r.offset, text(r.key).unwrap_or_default(), text(r.value)));
             records.extend(all.unwrap());
         }
     }
@@ -72,7 +77,8 @@ fn keeps_the_latest() {
         first_dirty = done.clean_up_to;
         let records = dump(&log.lock());
         assert_eq!(latest(&records), before, "round {round}");
-        let below: Vec<_> = records.iter().filter(|(offset, ..)| *offset < first_dirty).map(|(_, key, _)| key).collect();
+        let below: Vec<_> =
+            records.iter().filter(|(offset, ..)| *offset < first_dirty).map(|(_, key, _)| key).collect();
         let distinct: std::collections::BTreeSet<_> = below.iter().collect();
         assert_eq!(below.len(), distinct.len(), "one record a key below the clean offset");
         assert!(log.lock().size_bytes() < size);
@@ -112,8 +118,15 @@ fn tombstones_go_last() {
 fn producers_and_transactions() {
     let root = tempfile::tempdir().unwrap();
     let log = Arc::new(Mutex::new(Log::create(open_options(root.path())).unwrap()));
-    let idempotent = BatchOptions { producer_id: 5, producer_epoch: 0, base_sequence: 0, ..BatchOptions::default() };
-    let txn = BatchOptions { producer_id: 6, producer_epoch: 0, base_sequence: 0, transactional: true, ..BatchOptions::default() };
+    let idempotent =
+        BatchOptions { producer_id: 5, producer_epoch: 0, base_sequence: 0, ..BatchOptions::default() };
+    let txn = BatchOptions {
+        producer_id: 6,
+        producer_epoch: 0,
+        base_sequence: 0,
+        transactional: true,
+        ..BatchOptions::default()
+    };
     let append = |bytes: &[u8], origin| log.lock().append_as_leader(bytes, 0, origin, 0).unwrap();
     append(&keyed(&[("a", Some("old"))], idempotent), AppendOrigin::Client);
     put(&log, &[("a", Some("committed")), ("b", Some("committed"))]);
@@ -122,8 +135,10 @@ fn producers_and_transactions() {
     log.lock().roll(0).unwrap();
     put(&log, &[("c", Some("active"))]);
     clean_log(&log, 0, &CleanerOptions::default(), 0).unwrap().unwrap();
-    let values: Vec<_> = dump(&log.lock()).into_iter().filter_map(|(offset, _, value)| Some((offset, value?))).collect();
-    let data: Vec<_> = values.iter().filter(|(offset, _)| *offset != 4).map(|(o, v)| (*o, v.as_str())).collect();
+    let values: Vec<_> =
+        dump(&log.lock()).into_iter().filter_map(|(offset, _, value)| Some((offset, value?))).collect();
+    let data: Vec<_> =
+        values.iter().filter(|(offset, _)| *offset != 4).map(|(o, v)| (*o, v.as_str())).collect();
     assert_eq!(data, [(1, "committed"), (2, "committed"), (5, "active")]);
     drop(log);
     let log = Log::open(open_options(root.path())).unwrap();

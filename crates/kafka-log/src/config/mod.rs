@@ -140,7 +140,10 @@ impl LogConfig {
         }
     }
 
-    fn build(values: BTreeMap<&'static str, String>, overridden: BTreeSet<&'static str>) -> Result<Self, ConfigError> {
+    fn build(
+        values: BTreeMap<&'static str, String>,
+        overridden: BTreeSet<&'static str>,
+    ) -> Result<Self, ConfigError> {
         for (name, value) in &values {
             let def = config_def(name).expect("names come from the table");
             parse::check(def, value)?;

@@ -62,8 +62,12 @@ fn check_number(def: &ConfigDef, text: &str, n: f64) -> Result<(), ConfigError> 
         _ => (None, None),
     };
     match range {
-        (Some(min), _) if n < min as f64 => Err(invalid(def.name, text, &format!("Value must be at least {min}"))),
-        (_, Some(max)) if n > max as f64 => Err(invalid(def.name, text, &format!("Value must be no more than {max}"))),
+        (Some(min), _) if n < min as f64 => {
+            Err(invalid(def.name, text, &format!("Value must be at least {min}")))
+        }
+        (_, Some(max)) if n > max as f64 => {
+            Err(invalid(def.name, text, &format!("Value must be no more than {max}")))
+        }
         _ => Ok(()),
     }
 }
@@ -84,17 +88,21 @@ fn check_list(def: &ConfigDef, text: &str) -> Result<(), ConfigError> {
     let elements = split_list(text);
     match def.valid {
         Valid::Each(allowed) => match elements.iter().find(|e| !allowed.contains(&e.as_str())) {
-            Some(bad) => Err(invalid(def.name, bad, &format!("String must be one of: {}", allowed.join(", ")))),
+            Some(bad) => {
+                Err(invalid(def.name, bad, &format!("String must be one of: {}", allowed.join(", "))))
+            }
             None => Ok(()),
         },
-        Valid::ThrottledReplicas if elements.concat() != "*" && !elements.iter().all(|e| is_replica(e)) => Err(invalid(
-            def.name,
-            text,
-            &format!(
-                "{} must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
-                def.name
-            ),
-        )),
+        Valid::ThrottledReplicas if elements.concat() != "*" && !elements.iter().all(|e| is_replica(e)) => {
+            Err(invalid(
+                def.name,
+                text,
+                &format!(
+                    "{} must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+                    def.name
+                ),
+            ))
+        }
         _ => Ok(()),
     }
 }

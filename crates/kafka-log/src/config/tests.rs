@@ -30,7 +30,8 @@ fn inherits_from_the_broker() {
 #[test]
 fn topic_values_win() {
     let broker = LogConfig::from_broker(|key| (key == "log.segment.bytes").then_some("1000")).unwrap();
-    let topic = broker.with_overrides([("cleanup.policy", "compact, delete"), ("segment.bytes", "2000")]).unwrap();
+    let topic =
+        broker.with_overrides([("cleanup.policy", "compact, delete"), ("segment.bytes", "2000")]).unwrap();
     assert!(topic.compact && topic.delete);
     assert_eq!((broker.segment_bytes, topic.segment_bytes), (1000, 2000));
     assert!(topic.is_overridden("segment.bytes") && !topic.is_overridden("retention.ms"));
@@ -46,11 +47,28 @@ fn refuses_in_kafkas_words() {
     check("nope", "1", "Unknown topic config name: nope");
     check("segment.bytes", "x", "Invalid value x for configuration segment.bytes: Not a number of type INT");
     check("retention.ms", "-2", "Invalid value -2 for configuration retention.ms: Value must be at least -1");
-    check("min.cleanable.dirty.ratio", "1.5", "Invalid value 1.5 for configuration min.cleanable.dirty.ratio: Value must be no more than 1");
-    check("cleanup.policy", "keep", "Invalid value keep for configuration cleanup.policy: String must be one of: compact, delete");
-    check("preallocate", "maybe", "Invalid value maybe for configuration preallocate: Expected value to be either true or false");
-    check("message.timestamp.type", "Now", "Invalid value Now for configuration message.timestamp.type: String must be one of: CreateTime, LogAppendTime");
-    let lag = LogConfig::default().with_overrides([("min.compaction.lag.ms", "5"), ("max.compaction.lag.ms", "4")]);
+    check(
+        "min.cleanable.dirty.ratio",
+        "1.5",
+        "Invalid value 1.5 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
+    );
+    check(
+        "cleanup.policy",
+        "keep",
+        "Invalid value keep for configuration cleanup.policy: String must be one of: compact, delete",
+    );
+    check(
+        "preallocate",
+        "maybe",
+        "Invalid value maybe for configuration preallocate: Expected value to be either true or false",
+    );
+    check(
+        "message.timestamp.type",
+        "Now",
+        "Invalid value Now for configuration message.timestamp.type: String must be one of: CreateTime, LogAppendTime",
+    );
+    let lag =
+        LogConfig::default().with_overrides([("min.compaction.lag.ms", "5"), ("max.compaction.lag.ms", "4")]);
     assert_eq!(
         lag.unwrap_err().to_string(),
         "conflict topic config setting min.compaction.lag.ms (5) > max.compaction.lag.ms (4)"

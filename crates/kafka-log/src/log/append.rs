@@ -51,7 +51,13 @@ impl Log {
     ///
     /// # Errors
     /// `Producer` and `BatchTooLargeForSegment` leave the log as it was; after a disk error it is offline.
-    pub fn append_as_leader(&mut self, batches: &[u8], leader_epoch: i32, origin: AppendOrigin, now_ms: i64) -> Result<AppendInfo> {
+    pub fn append_as_leader(
+        &mut self,
+        batches: &[u8],
+        leader_epoch: i32,
+        origin: AppendOrigin,
+        now_ms: i64,
+    ) -> Result<AppendInfo> {
         self.guarded(|log| log.append(batches, Some(leader_epoch), origin, now_ms))
     }
 
@@ -60,7 +66,13 @@ impl Log {
         self.guarded(|log| log.append(batches, None, AppendOrigin::Replication, now_ms))
     }
 
-    fn append(&mut self, batches: &[u8], leader_epoch: Option<i32>, origin: AppendOrigin, now_ms: i64) -> Result<AppendInfo> {
+    fn append(
+        &mut self,
+        batches: &[u8],
+        leader_epoch: Option<i32>,
+        origin: AppendOrigin,
+        now_ms: i64,
+    ) -> Result<AppendInfo> {
         let placed = self.place_batches(batches, leader_epoch)?;
         let (Some(first), Some(last)) = (placed.first(), placed.last()) else {
             return Err(self.malformed("no batch in the append"));
@@ -114,7 +126,11 @@ impl Log {
                     header.partition_leader_epoch = epoch;
                 }
                 None if header.base_offset < next => {
-                    return Err(LogError::UnexpectedAppendOffset { partition: self.name.clone(), first: header.base_offset, next });
+                    return Err(LogError::UnexpectedAppendOffset {
+                        partition: self.name.clone(),
+                        first: header.base_offset,
+                        next,
+                    });
                 }
                 None => {}
             }
@@ -123,7 +139,9 @@ impl Log {
             placed.push(Placed { header, bytes: batch.bytes(), prefix });
         }
         if !iter.remaining().is_empty() {
-            return Err(self.malformed(&format!("{} bytes after the last whole batch", iter.remaining().len())));
+            return Err(
+                self.malformed(&format!("{} bytes after the last whole batch", iter.remaining().len()))
+            );
         }
         Ok(placed)
     }
@@ -133,14 +151,19 @@ impl Log {
     }
 
     /// Checks sequences and transactions. The inner error is the batch that the append repeats.
-    fn examine_producers(&self, placed: &[Placed<'_>], origin: AppendOrigin) -> Result<std::result::Result<ProducerChanges, ProducerBatch>> {
+    fn examine_producers(
+        &self,
+        placed: &[Placed<'_>],
+        origin: AppendOrigin,
+    ) -> Result<std::result::Result<ProducerChanges, ProducerBatch>> {
         let mut changes = ProducerChanges::default();
         let mut open = Vec::new();
         for batch in placed.iter().filter(|p| p.header.has_producer_id()) {
             let header = &batch.header;
             if origin == AppendOrigin::Client
                 && let Some(entry) = self.producers.entry(header.producer_id)
-                && let Some(original) = entry.find_duplicate(header.producer_epoch, header.base_sequence, header.last_sequence())
+                && let Some(original) =
+                    entry.find_duplicate(header.producer_epoch, header.base_sequence, header.last_sequence())
             {
                 return Ok(Err(original));
             }
@@ -162,7 +185,10 @@ impl Log {
     }
 
     fn duplicate_of(&self, original: &ProducerBatch) -> AppendInfo {
-        debug!("{}: batch ending at offset {} was sent again; answering with its offsets", self.name, original.last_offset);
+        debug!(
+            "{}: batch ending at offset {} was sent again; answering with its offsets",
+            self.name, original.last_offset
+        );
         AppendInfo {
             first_offset: original.first_offset(),
             last_offset: original.last_offset,
@@ -190,10 +216,16 @@ impl Log {
         let segment = self.segments.back_mut().expect("a log has at least one segment");
         let mut position = segment.size;
         if let [one] = placed {
-            segment.write(&self.place, &mut [IoSlice::new(&one.prefix), IoSlice::new(&one.bytes[ASSIGNED_PREFIX..])], bytes)?;
+            segment.write(
+                &self.place,
+                &mut [IoSlice::new(&one.prefix), IoSlice::new(&one.bytes[ASSIGNED_PREFIX..])],
+                bytes,
+            )?;
         } else {
-            let mut slices: Vec<IoSlice<'_>> =
-                placed.iter().flat_map(|p| [IoSlice::new(&p.prefix), IoSlice::new(&p.bytes[ASSIGNED_PREFIX..])]).collect();
+            let mut slices: Vec<IoSlice<'_>> = placed
+                .iter()
+                .flat_map(|p| [IoSlice::new(&p.prefix), IoSlice::new(&p.bytes[ASSIGNED_PREFIX..])])
+                .collect();
             segment.write(&self.place, &mut slices, bytes)?;
         }
         for batch in placed {
@@ -216,7 +248,11 @@ impl Log {
             let last_stable_offset = self.producers.last_stable_offset(&completed);
             if completed.aborted {
                 let base_offset = self.active().base_offset;
-                txn_index::append(&self.place.dir, base_offset, &AbortedTxn::of(&completed, last_stable_offset))?;
+                txn_index::append(
+                    &self.place.dir,
+                    base_offset,
+                    &AbortedTxn::of(&completed, last_stable_offset),
+                )?;
             }
             self.producers.complete(&completed);
         }
@@ -224,12 +260,20 @@ impl Log {
         Ok(())
     }
 
-    fn maybe_roll(&mut self, bytes: usize, first_offset: i64, last_offset: i64, max_timestamp: i64, now_ms: i64) -> Result<bool> {
+    fn maybe_roll(
+        &mut self,
+        bytes: usize,
+        first_offset: i64,
+        last_offset: i64,
+        max_timestamp: i64,
+        now_ms: i64,
+    ) -> Result<bool> {
         let config = self.config.clone();
         let segment = self.segments.back_mut().expect("a log has at least one segment");
         let full = !segment.has_room(bytes, last_offset, config.segment_bytes, config.segment_index_bytes);
         let limit_ms = config.segment_ms_max() - segment.roll_jitter_ms;
-        let due = full || (segment.size > 0 && segment.waited_ms(&self.place, now_ms, max_timestamp)? > limit_ms);
+        let due =
+            full || (segment.size > 0 && segment.waited_ms(&self.place, now_ms, max_timestamp)? > limit_ms);
         if !due {
             return Ok(false);
         }

@@ -20,7 +20,12 @@ impl Log {
     pub(crate) fn segments_below(&self, offset: i64) -> impl Iterator<Item = &Segment> {
         let closed = self.segments.len() - 1;
         let ends = self.segments.iter().skip(1).map(|s| s.base_offset);
-        self.segments.iter().take(closed).zip(ends).filter(move |(_, end)| *end <= offset).map(|(segment, _)| segment)
+        self.segments
+            .iter()
+            .take(closed)
+            .zip(ends)
+            .filter(move |(_, end)| *end <= offset)
+            .map(|(segment, _)| segment)
     }
 
     pub(crate) fn active_producers_last_offsets(&self) -> HashMap<i64, i64> {
@@ -35,7 +40,9 @@ impl Log {
                 None => self.segments.iter().position(|s| s.base_offset == base_offset),
                 Some(at) => Some(at + 1),
             };
-            let same = |i: usize| self.segments.get(i).is_some_and(|s| s.base_offset == base_offset && s.size == size);
+            let same = |i: usize| {
+                self.segments.get(i).is_some_and(|s| s.base_offset == base_offset && s.size == size)
+            };
             match index {
                 Some(i) if i + 1 < self.segments.len() && same(i) => at = Some(i),
                 _ => return false,

@@ -82,7 +82,10 @@ fn damaged_tails() {
         // Offset and epoch lie outside the checksum: a flipped bit there may go unnoticed or cut earlier.
         let in_prefix = damaged.len() == bytes.len();
         let intact = expect.iter().zip(&got).take_while(|(a, b)| a == b).count();
-        assert!(intact == expect.len() || (in_prefix && intact + 4 >= expect.len()), "round {round}: {name} at {at}");
+        assert!(
+            intact == expect.len() || (in_prefix && intact + 4 >= expect.len()),
+            "round {round}: {name} at {at}"
+        );
         let mut log = log;
         let next = log.append_as_leader(&batch(&[(1, b"on")]), 9, AppendOrigin::Client, 0).unwrap();
         assert_eq!(next.first_offset + 1, log.log_end_offset());

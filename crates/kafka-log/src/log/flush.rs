@@ -113,7 +113,9 @@ impl Log {
     /// Up to where a background flush should go now: past rolled segments always, to the end once `flush.ms` is
     /// over; `None` if nothing is due.
     pub fn flush_due(&self, now_ms: i64) -> Option<i64> {
-        if now_ms.saturating_sub(self.last_flush_ms) >= self.config.flush_ms && self.recovery_point < self.next_offset {
+        if now_ms.saturating_sub(self.last_flush_ms) >= self.config.flush_ms
+            && self.recovery_point < self.next_offset
+        {
             return Some(self.next_offset);
         }
         let active = self.active().base_offset;

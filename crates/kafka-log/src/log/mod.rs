@@ -9,15 +9,15 @@
 
 mod append;
 mod compaction;
+#[cfg(test)]
+mod crash_tests;
 mod flush;
+#[cfg(test)]
+mod model_tests;
 mod open;
 mod producers;
 mod read;
 mod retention;
-#[cfg(test)]
-mod crash_tests;
-#[cfg(test)]
-mod model_tests;
 #[cfg(test)]
 mod tests;
 mod timestamps;
@@ -130,7 +130,10 @@ impl Log {
             Some(known) if known == id => Ok(()),
             Some(known) => Err(LogError::BadFile {
                 path: self.place.dir.join(dir_files::PARTITION_METADATA),
-                reason: format!("Tried to assign topic ID {id} to log for topic partition {}, but log already contained topic ID {known}", self.name),
+                reason: format!(
+                    "Tried to assign topic ID {id} to log for topic partition {}, but log already contained topic ID {known}",
+                    self.name
+                ),
             }),
             None => {
                 let path = dir_files::write_topic_id(&self.place.dir, id)?;
@@ -170,7 +173,8 @@ impl Log {
     /// Up to where `read_committed` may read: the high watermark, or the first transaction not known to be over.
     pub fn last_stable_offset(&self) -> i64 {
         let unstable = self.producers.first_unstable_offset();
-        unstable.map_or(self.high_watermark, |first| first.max(self.log_start_offset).min(self.high_watermark))
+        unstable
+            .map_or(self.high_watermark, |first| first.max(self.log_start_offset).min(self.high_watermark))
     }
 
     /// The newest leader epoch known, with the offset it starts at.
@@ -258,7 +262,12 @@ impl Log {
         assert!(self.high_watermark <= self.next_offset, "{self:?}");
         assert!(self.recovery_point <= self.next_offset, "{self:?}");
         assert!(!self.segments.is_empty());
-        assert!(self.segments.iter().zip(self.segments.iter().skip(1)).all(|(a, b)| a.base_offset < b.base_offset));
+        assert!(
+            self.segments
+                .iter()
+                .zip(self.segments.iter().skip(1))
+                .all(|(a, b)| a.base_offset < b.base_offset)
+        );
         assert!(self.active().base_offset <= self.next_offset);
     }
 }

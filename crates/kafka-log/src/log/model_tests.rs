@@ -44,7 +44,8 @@ struct Model {
 impl Model {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let config = config(&[("segment.bytes", "1500"), ("index.interval.bytes", "300"), ("retention.ms", "-1")]);
+        let config =
+            config(&[("segment.bytes", "1500"), ("index.interval.bytes", "300"), ("retention.ms", "-1")]);
         let log = Some(Log::create(options(root.path(), &config)).unwrap());
         Self { root, config, log, records: Vec::new(), start: 0 }
     }
@@ -70,7 +71,9 @@ impl Model {
             Step::Append { count, size, timestamp } => {
                 self.append(&[(0..count).map(|i| (timestamp + i as i64, vec![i as u8; size])).collect()]);
             }
-            Step::AppendTwo { size } => self.append(&[vec![(1, vec![1; size])], vec![(2000, vec![2; size]), (3, vec![])]]),
+            Step::AppendTwo { size } => {
+                self.append(&[vec![(1, vec![1; size])], vec![(2000, vec![2; size]), (3, vec![])]])
+            }
             Step::Roll => self.log().roll(0).unwrap(),
             Step::Truncate { back } => self.truncate(back),
             Step::DeleteRecords { forward } => {
@@ -95,9 +98,10 @@ impl Model {
     /// Truncation goes by batches: what is left is what the log says is left.
     fn truncate(&mut self, back: i64) {
         let offset = (self.log().log_end_offset() - back).max(self.start);
-        let aligned = self.log().read(offset, u32::MAX, true, i64::MAX).map_or(offset, |read| {
-            records_of(&read).first().map_or(offset, |r| r.offset)
-        });
+        let aligned = self
+            .log()
+            .read(offset, u32::MAX, true, i64::MAX)
+            .map_or(offset, |read| records_of(&read).first().map_or(offset, |r| r.offset));
         let offset = aligned.max(self.start);
         self.log().truncate_to(offset, 0).unwrap();
         self.records.retain(|r| r.offset < offset);
@@ -130,7 +134,11 @@ impl Model {
         assert_eq!(got, self.records);
         if let Some(middle) = self.records.get(self.records.len() / 2) {
             let first = records_of(&log.read(middle.offset, 1, true, i64::MAX).unwrap());
-            assert!(first.iter().any(|r| r == middle), "the read begins with the batch of offset {}", middle.offset);
+            assert!(
+                first.iter().any(|r| r == middle),
+                "the read begins with the batch of offset {}",
+                middle.offset
+            );
         }
         for timestamp in [0, 500, 1999, 2001] {
             let expect = self.records.iter().find(|r| r.timestamp >= timestamp).map(|r| r.offset);

@@ -19,8 +19,8 @@ use crate::error::{LogError, Result};
 use crate::file_cache::FileCache;
 use crate::index::Place;
 use crate::names::{
-    CLEANED_SUFFIX, DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, SNAPSHOT_SUFFIX, SWAP_SUFFIX, TIME_INDEX_SUFFIX, TopicPartition,
-    TXN_INDEX_SUFFIX, offset_of,
+    CLEANED_SUFFIX, DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, SNAPSHOT_SUFFIX, SWAP_SUFFIX,
+    TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, TopicPartition, offset_of,
 };
 use crate::producers::ProducerState;
 use crate::scan::Scan;
@@ -109,7 +109,12 @@ impl Log {
             high_watermark: options.log_start_offset,
             recovery_point: options.recovery_point,
             epochs: LeaderEpochCache::load(&options.dir)?,
-            producers: ProducerState::new(name.clone(), &options.dir, options.producer_id_expiration_ms, listing.snapshots),
+            producers: ProducerState::new(
+                name.clone(),
+                &options.dir,
+                options.producer_id_expiration_ms,
+                listing.snapshots,
+            ),
             recent: VecDeque::new(),
             unsynced: Unsynced::default(),
             deleted: VecDeque::new(),
@@ -132,7 +137,8 @@ impl Log {
         self.log_start_offset = options.log_start_offset.max(self.segments[0].base_offset);
         self.recovery_point = options.recovery_point.min(next_offset);
         let high_watermark = options.high_watermark.unwrap_or(self.log_start_offset);
-        self.high_watermark = high_watermark.clamp(self.log_start_offset, next_offset.max(self.log_start_offset));
+        self.high_watermark =
+            high_watermark.clamp(self.log_start_offset, next_offset.max(self.log_start_offset));
         self.producers.set_map_end_offset(0);
     }
 
@@ -140,7 +146,13 @@ impl Log {
         if self.segments.is_empty() {
             let jitter = self.next_jitter();
             let preallocate = self.config.preallocate.then_some(self.config.segment_bytes);
-            self.segments.push_back(Segment::create(&self.place, base_offset, options.now_ms, jitter, preallocate)?);
+            self.segments.push_back(Segment::create(
+                &self.place,
+                base_offset,
+                options.now_ms,
+                jitter,
+                preallocate,
+            )?);
             self.unsynced.dir = true;
         }
         Ok(())
@@ -169,7 +181,11 @@ impl Log {
         match active.load_end(&place)? {
             Ok(next_offset) => Ok(Some(next_offset)),
             Err(reason) => {
-                warn!("{}: {}: {reason}, although the last stop was clean; recovering the log", self.name, active.path(&place).display());
+                warn!(
+                    "{}: {}: {reason}, although the last stop was clean; recovering the log",
+                    self.name,
+                    active.path(&place).display()
+                );
                 Ok(None)
             }
         }
@@ -177,7 +193,8 @@ impl Log {
 
     fn indexes_look_sane(&self, segment: &Segment) -> Result<bool> {
         Ok(crate::index::looks_sane(&segment.offset_index.path(&self.place), 8)?
-            && (!segment.time_index.exists() || crate::index::looks_sane(&segment.time_index.path(&self.place), 12)?)
+            && (!segment.time_index.exists()
+                || crate::index::looks_sane(&segment.time_index.path(&self.place), 12)?)
             && txn_index::is_sane(&self.place.dir, segment.base_offset)?)
     }
 
@@ -210,11 +227,6 @@ impl Log {
             }
         }
         self.unsynced.files.extend(self.producers.take_snapshot()?);
-        // Closed segments keep what Kafka expects of them; the active one gets its last time entry on roll.
-        let (place, closed) = (self.place.clone(), self.segments.len() - 1);
-        for segment in self.segments.iter_mut().take(closed).skip(first) {
-            segment.seal(&place)?;
-        }
         Ok(next_offset)
     }
 
@@ -232,7 +244,11 @@ impl Log {
             if let Some(completed) = producers.replay(meta, || scan.marker(meta))? {
                 let last_stable_offset = producers.last_stable_offset(&completed);
                 if completed.aborted {
-                    txn_index::append(&place.dir, base_offset, &AbortedTxn::of(&completed, last_stable_offset))?;
+                    txn_index::append(
+                        &place.dir,
+                        base_offset,
+                        &AbortedTxn::of(&completed, last_stable_offset),
+                    )?;
                 }
                 producers.complete(&completed);
             }
@@ -249,6 +265,10 @@ impl Log {
                 damage.reason,
                 damage.bytes
             );
+        }
+        // The active segment gets its last time entry when it is rolled or closed.
+        if index + 1 < self.segments.len() {
+            self.segments[index].seal(&place)?;
         }
         Ok((recovered.next_offset, recovered.damage.is_some()))
     }
@@ -316,7 +336,7 @@ impl Log {
             return Ok(());
         }
         let first = self.segment_for(from).unwrap_or(0);
-        let Self { segments, producers, place, .. } = self;
+        let Self { segments, producers, place, name, .. } = self;
         for segment in segments.iter().skip(first) {
             if segment.base_offset >= offset || segment.size == 0 {
                 continue;
@@ -324,10 +344,20 @@ impl Log {
             let Some(start) = segment.find_batch(place, from.max(segment.base_offset))? else { continue };
             let (file, path) = (segment.file(place)?, segment.path(place));
             let mut scan = Scan::headers(&file, &path, start.position, segment.size);
-            while let Ok(Some(meta)) = scan.next()? {
-                if meta.base_offset >= offset {
-                    break;
-                }
+            loop {
+                let meta = match scan.next()? {
+                    Ok(Some(meta)) if meta.base_offset < offset => meta,
+                    Ok(_) => break,
+                    Err(reason) => {
+                        warn!(
+                            "{}: {} is corrupt at byte {}: {reason}; producers after it are not known",
+                            name,
+                            path.display(),
+                            scan.position()
+                        );
+                        break;
+                    }
+                };
                 if let Some(completed) = producers.replay(&meta, || scan.marker(&meta))? {
                     producers.complete(&completed);
                 }
@@ -358,10 +388,14 @@ fn clean_directory(dir: &Path) -> Result<Listing> {
             listing.snapshots.insert(base_offset);
         }
     }
-    let index = |n: &&String| [INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX].iter().any(|s| n.ends_with(s));
+    let index =
+        |n: &&String| [INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX].iter().any(|s| n.ends_with(s));
     for name in names.iter().filter(index) {
         if offset_of(name).is_some_and(|base| !listing.logs.contains_key(&base)) {
-            warn!("found an orphaned index file {}, with no corresponding log file; removing it", dir.join(name).display());
+            warn!(
+                "found an orphaned index file {}, with no corresponding log file; removing it",
+                dir.join(name).display()
+            );
             disk::remove_if_exists(&dir.join(name))?;
         }
     }
@@ -389,7 +423,9 @@ fn finish_swaps(dir: &Path, names: &[String]) -> Result<()> {
         let end = end_of_swap(&dir.join(name), base_offset)?;
         info!("found log file {} from an interrupted swap; completing the swap", dir.join(name).display());
         for old in names.iter().filter(|n| offset_of(n).is_some_and(|o| o >= base_offset && o < end)) {
-            let segment_file = [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX].iter().any(|s| old.ends_with(s));
+            let segment_file = [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX]
+                .iter()
+                .any(|s| old.ends_with(s));
             if segment_file {
                 disk::remove_if_exists(&dir.join(old))?;
             }

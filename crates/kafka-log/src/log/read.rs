@@ -40,7 +40,13 @@ impl Log {
     ///
     /// # Errors
     /// `OffsetOutOfRange` below the log start or above the log end.
-    pub fn read(&self, offset: i64, max_bytes: u32, min_one_message: bool, upper_bound: i64) -> Result<ReadInfo> {
+    pub fn read(
+        &self,
+        offset: i64,
+        max_bytes: u32,
+        min_one_message: bool,
+        upper_bound: i64,
+    ) -> Result<ReadInfo> {
         if offset < self.log_start_offset || offset > self.next_offset {
             return Err(self.out_of_range(offset));
         }
@@ -58,14 +64,27 @@ impl Log {
         Ok(self.nothing(self.next_offset))
     }
 
-    fn region(&self, index: usize, offset: i64, found: Found, end: u64, max_bytes: u32, min_one: bool) -> Result<ReadInfo> {
+    fn region(
+        &self,
+        index: usize,
+        offset: i64,
+        found: Found,
+        end: u64,
+        max_bytes: u32,
+        min_one: bool,
+    ) -> Result<ReadInfo> {
         let segment = &self.segments[index];
-        let position = LogPosition { offset, segment_base_offset: segment.base_offset, position: found.position };
+        let position =
+            LogPosition { offset, segment_base_offset: segment.base_offset, position: found.position };
         let limit = if min_one { u64::from(max_bytes).max(found.size) } else { u64::from(max_bytes) };
         let len = end.saturating_sub(found.position).min(limit);
         let records = match len {
             0 => None,
-            len => Some(FileRegion { file: segment.file(&self.place)?, offset: found.position, len: len as usize }),
+            len => Some(FileRegion {
+                file: segment.file(&self.place)?,
+                offset: found.position,
+                len: len as usize,
+            }),
         };
         Ok(ReadInfo { records, first_batch_incomplete: len > 0 && limit < found.size, position })
     }
@@ -83,7 +102,10 @@ impl Log {
             let recent = self.recent.partition_point(|b| b.last_offset < offset);
             // Only with a remembered batch before it is the one found known to be the first.
             if recent > 0 || self.recent.front().is_some_and(|b| b.position == 0) {
-                return Ok(self.recent.get(recent).map(|b| Found { position: b.position, size: u64::from(b.size) }));
+                return Ok(self
+                    .recent
+                    .get(recent)
+                    .map(|b| Found { position: b.position, size: u64::from(b.size) }));
             }
         }
         let meta = segment.find_batch(&self.place, offset)?;
@@ -105,7 +127,9 @@ impl Log {
         if from.segment_base_offset == to.segment_base_offset {
             return to.position.saturating_sub(from.position);
         }
-        let within = |s: &&Segment| s.base_offset >= from.segment_base_offset && s.base_offset < to.segment_base_offset;
+        let within = |s: &&Segment| {
+            s.base_offset >= from.segment_base_offset && s.base_offset < to.segment_base_offset
+        };
         let whole: u64 = self.segments.iter().filter(within).map(|s| s.size).sum();
         (whole + to.position).saturating_sub(from.position)
     }

@@ -51,7 +51,9 @@ impl Log {
 
     fn delete_below_log_start(&mut self, now_ms: i64) -> Result<usize> {
         let start = self.log_start_offset;
-        self.delete_while(now_ms, "log start offset", |_, _, next| Ok(next.is_some_and(|n| n.base_offset <= start)))
+        self.delete_while(now_ms, "log start offset", |_, _, next| {
+            Ok(next.is_some_and(|n| n.base_offset <= start))
+        })
     }
 
     fn delete_by_size(&mut self, now_ms: i64) -> Result<usize> {

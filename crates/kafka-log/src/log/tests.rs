@@ -26,7 +26,10 @@ fn golden_bytes_of_an_append() {
     let stored = std::fs::read(log.dir().join("00000000000000000000.log")).unwrap();
     assert_eq!(stored[start..], expect);
     Batch::parse_first(&stored[start..]).unwrap().unwrap().check_crc().unwrap();
-    assert_eq!(std::fs::read_to_string(log.dir().join("leader-epoch-checkpoint")).unwrap(), "0\n2\n0 0\n7 1\n");
+    assert_eq!(
+        std::fs::read_to_string(log.dir().join("leader-epoch-checkpoint")).unwrap(),
+        "0\n2\n0 0\n7 1\n"
+    );
 }
 
 /// A new partition is a directory with an empty log file, and nothing else until there is something to say.
@@ -60,7 +63,10 @@ fn read_limits() {
     assert!(len(&cut) == 10 && cut.first_batch_incomplete);
     assert_eq!(len(&read(20, 1 << 20, true, 20)), 0);
     for outside in [-1, 21] {
-        assert!(matches!(log.read(outside, 1, true, 20), Err(LogError::OffsetOutOfRange { start: 0, end: 20, .. })));
+        assert!(matches!(
+            log.read(outside, 1, true, 20),
+            Err(LogError::OffsetOutOfRange { start: 0, end: 20, .. })
+        ));
     }
     let from = log.position_of(4).unwrap();
     assert_eq!(log.bytes_between(&from, &log.position_of(20).unwrap()), 8 * one as u64);
@@ -232,7 +238,8 @@ fn truncation() {
     let root = tempfile::tempdir().unwrap();
     let mut log = Log::create(options(root.path(), &config(&[("segment.bytes", "300")]))).unwrap();
     for i in 0..8 {
-        let options = BatchOptions { producer_id: 4, producer_epoch: 0, base_sequence: i, ..BatchOptions::default() };
+        let options =
+            BatchOptions { producer_id: 4, producer_epoch: 0, base_sequence: i, ..BatchOptions::default() };
         let bytes = batch_with(&[(i64::from(i), &[3; 60])], options);
         log.append_as_leader(&bytes, i / 3, AppendOrigin::Client, 0).unwrap();
     }
@@ -243,7 +250,8 @@ fn truncation() {
     assert_eq!((log.log_end_offset(), log.high_watermark(), log.latest_epoch()), (5, 5, Some((1, 3))));
     assert_eq!(log.producer(4).unwrap().last_sequence, 4);
     assert_eq!(all_from(&log, 0).len(), 5);
-    let next = BatchOptions { producer_id: 4, producer_epoch: 0, base_sequence: 5, ..BatchOptions::default() };
+    let next =
+        BatchOptions { producer_id: 4, producer_epoch: 0, base_sequence: 5, ..BatchOptions::default() };
     log.append_as_leader(&batch_with(&[(0, b"x")], next), 2, AppendOrigin::Client, 0).unwrap();
     assert_eq!(log.epoch_end_offset(1).end_offset, 5);
     log.truncate_fully_and_start_at(100, 0).unwrap();
@@ -264,7 +272,10 @@ fn refused_appends_change_nothing() {
     ));
     let whole = batch(&[(0, b"x")]);
     for bad in [&whole[..whole.len() - 1], &[], &[0; 80]] {
-        assert!(matches!(log.append_as_leader(bad, 0, AppendOrigin::Client, 0), Err(LogError::MalformedBatch { .. })));
+        assert!(matches!(
+            log.append_as_leader(bad, 0, AppendOrigin::Client, 0),
+            Err(LogError::MalformedBatch { .. })
+        ));
     }
     assert_eq!((log.log_end_offset(), log.size_bytes(), log.is_offline()), (0, 0, false));
 }
@@ -274,7 +285,11 @@ fn refused_appends_change_nothing() {
 fn follower_appends() {
     let root = tempfile::tempdir().unwrap();
     let mut log = Log::create(options(root.path(), &config(&[]))).unwrap();
-    let at = |base_offset, partition_leader_epoch| BatchOptions { base_offset, partition_leader_epoch, ..BatchOptions::default() };
+    let at = |base_offset, partition_leader_epoch| BatchOptions {
+        base_offset,
+        partition_leader_epoch,
+        ..BatchOptions::default()
+    };
     let mut builder = kafka_proto::records::builder::BatchBuilder::new(at(4, 2));
     builder.append_at(4, 1, None, Some(b"x"), &[]).unwrap();
     let info = log.append_as_follower(&builder.finish().unwrap(), 0).unwrap();

@@ -45,9 +45,13 @@ impl Log {
                 best = Some((segment, largest.timestamp, largest.offset));
             }
         }
-        let Some((segment, timestamp, offset)) = best.filter(|(_, timestamp, _)| *timestamp >= 0) else { return Ok(None) };
+        let Some((segment, timestamp, offset)) = best.filter(|(_, timestamp, _)| *timestamp >= 0) else {
+            return Ok(None);
+        };
         let from = segment.position_for_timestamp(&self.place, timestamp, offset)?;
-        let Some(meta) = segment.find_from(&self.place, from, |m| m.max_timestamp == timestamp)? else { return Ok(None) };
+        let Some(meta) = segment.find_from(&self.place, from, |m| m.max_timestamp == timestamp)? else {
+            return Ok(None);
+        };
         self.first_record(segment, &meta, timestamp, self.log_start_offset)
     }
 
@@ -66,7 +70,8 @@ impl Log {
             -2 => 1,
             _ => known.iter().rposition(|(_, modified)| *modified <= timestamp).map_or(0, |i| i + 1),
         };
-        let mut offsets: Vec<i64> = known[..until].iter().rev().take(count).map(|(offset, _)| *offset).collect();
+        let mut offsets: Vec<i64> =
+            known[..until].iter().rev().take(count).map(|(offset, _)| *offset).collect();
         offsets.sort_unstable_by(|a, b| b.cmp(a));
         Ok(offsets)
     }
@@ -85,7 +90,13 @@ impl Log {
     }
 
     /// The first record of a batch at or after both a timestamp and an offset.
-    fn first_record(&self, segment: &Segment, meta: &BatchMeta, timestamp: i64, start: i64) -> Result<Option<TimestampOffset>> {
+    fn first_record(
+        &self,
+        segment: &Segment,
+        meta: &BatchMeta,
+        timestamp: i64,
+        start: i64,
+    ) -> Result<Option<TimestampOffset>> {
         let bytes = segment.read_batch(&self.place, meta)?;
         let corrupt = |e: RecordsError| LogError::Corrupt {
             path: segment.path(&self.place),

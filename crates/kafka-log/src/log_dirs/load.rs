@@ -1,6 +1,6 @@
 //! Opening all logs at start, several at a time, with a line of progress now and then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,7 +45,12 @@ impl LogDirs {
         Ok(())
     }
 
-    fn load_dir(&self, dir: usize, config: &(impl Fn(&str) -> Arc<LogConfig> + Sync), now_ms: i64) -> Result<usize> {
+    fn load_dir(
+        &self,
+        dir: usize,
+        config: &(impl Fn(&str) -> Arc<LogConfig> + Sync),
+        now_ms: i64,
+    ) -> Result<usize> {
         let log_dir = &self.dirs[dir];
         let known = Known {
             clean: CleanShutdown::take(&log_dir.path)?,
@@ -57,13 +62,26 @@ impl LogDirs {
         for (path, partition, kind) in list_partitions(&log_dir.path)? {
             match kind {
                 DirKind::Live => live.push(partition),
-                DirKind::Deleted => log_dir.schedule_removal(path, now_ms + config(&partition.topic).file_delete_delay_ms),
-                DirKind::Future | DirKind::Stray => warn!("leaving {} alone: moves between log directories are not resumed", path.display()),
+                DirKind::Deleted => {
+                    log_dir.schedule_removal(path, now_ms + config(&partition.topic).file_delete_delay_ms)
+                }
+                DirKind::Future | DirKind::Stray => {
+                    warn!("leaving {} alone: moves between log directories are not resumed", path.display())
+                }
             }
         }
+        let checkpointed =
+            known.recovery_points.keys().chain(known.log_starts.keys()).chain(known.high_watermarks.keys());
+        let live_set: HashSet<&TopicPartition> = live.iter().collect();
+        self.stale.lock().extend(checkpointed.filter(|p| !live_set.contains(p)).cloned());
         let how = if known.clean { "skipping recovery" } else { "recovering" };
         if !live.is_empty() {
-            info!("{how} of {} logs in {}, clean shutdown marker {}", live.len(), log_dir.path.display(), if known.clean { "found" } else { "not found" });
+            info!(
+                "{how} of {} logs in {}, clean shutdown marker {}",
+                live.len(),
+                log_dir.path.display(),
+                if known.clean { "found" } else { "not found" }
+            );
         }
         self.open_all(dir, &live, &known, config, now_ms)?;
         Ok(live.len())
@@ -91,7 +109,8 @@ impl LogDirs {
                         if self.logs.write().insert(partition.clone(), entry).is_some() {
                             *failure.lock() = Some(LogError::BadFile {
                                 path: self.dirs[dir].path.join(partition.to_string()),
-                                reason: "the same partition lies in two of log.dirs; remove one of them".into(),
+                                reason: "the same partition lies in two of log.dirs; remove one of them"
+                                    .into(),
                             });
                         }
                     }
@@ -117,7 +136,14 @@ impl LogDirs {
         }
     }
 
-    fn open_one(&self, dir: usize, partition: &TopicPartition, known: &Known, config: Arc<LogConfig>, now_ms: i64) -> Result<Log> {
+    fn open_one(
+        &self,
+        dir: usize,
+        partition: &TopicPartition,
+        known: &Known,
+        config: Arc<LogConfig>,
+        now_ms: i64,
+    ) -> Result<Log> {
         let mut options = self.open_options(dir, partition.clone(), config, now_ms);
         options.clean = known.clean;
         options.recovery_point = known.recovery_points.get(partition).copied().unwrap_or(0);

@@ -5,6 +5,7 @@ use std::path::Path;
 use tracing::{debug, error, info};
 
 use super::{LogDirs, LogHandle};
+use crate::checkpoint::{CLEANER_FILE, OffsetCheckpoint};
 use crate::dir_files::CleanShutdown;
 use crate::disk;
 use crate::error::Result;
@@ -73,10 +74,34 @@ impl LogDirs {
         self.checkpoint(
             |dir| &dir.log_starts,
             |log| {
-                let inside = log.segment_base_offsets().next().is_some_and(|base| log.log_start_offset() > base);
+                let inside =
+                    log.segment_base_offsets().next().is_some_and(|base| log.log_start_offset() > base);
                 inside.then(|| log.log_start_offset())
             },
         )
+    }
+
+    /// Sees to it that no checkpoint speaks of an earlier log of this name: a recovery point or log start beyond the
+    /// new log's end would cost it its records after a crash.
+    pub(super) fn forget_stale(&self, partition: &TopicPartition) -> Result<()> {
+        if !self.stale.lock().contains(partition) {
+            return Ok(());
+        }
+        let stale = self.stale.lock().clone();
+        self.checkpoint_recovery_points()?;
+        self.checkpoint_log_starts()?;
+        self.checkpoint_high_watermarks()?;
+        for dir in &self.dirs {
+            let cleaner = OffsetCheckpoint::new(&dir.path, CLEANER_FILE);
+            let mut offsets = cleaner.read();
+            let before = offsets.len();
+            offsets.retain(|p, _| !stale.contains(p));
+            if offsets.len() != before {
+                cleaner.write(offsets.iter().map(|(p, o)| (p, *o)))?;
+            }
+        }
+        self.stale.lock().retain(|p| !stale.contains(p));
+        Ok(())
     }
 
     /// Closes everything so that the next start need not scan: logs, checkpoints, and last the marker. A directory
@@ -85,7 +110,8 @@ impl LogDirs {
         let logs = self.entries();
         let clean: Vec<bool> = (0..self.dirs.len())
             .map(|dir| {
-                let here: Vec<_> = logs.iter().filter(|(_, e)| e.dir == dir).map(|(p, e)| (p, &e.log)).collect();
+                let here: Vec<_> =
+                    logs.iter().filter(|(_, e)| e.dir == dir).map(|(p, e)| (p, &e.log)).collect();
                 close_all(&self.dirs[dir].path, &here, now_ms)
             })
             .collect();

@@ -11,7 +11,7 @@ mod maintain;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,7 +46,12 @@ pub struct LogDirsOptions {
 impl LogDirsOptions {
     /// One recovery thread, a day of producer state, 4096 open files.
     pub fn new(dirs: Vec<PathBuf>) -> Self {
-        Self { dirs, recovery_threads_per_dir: 1, producer_id_expiration_ms: 86_400_000, open_files_max: 4096 }
+        Self {
+            dirs,
+            recovery_threads_per_dir: 1,
+            producer_id_expiration_ms: 86_400_000,
+            open_files_max: 4096,
+        }
     }
 }
 
@@ -57,6 +62,8 @@ pub struct LogDirs {
     dirs: Vec<LogDir>,
     cache: Arc<FileCache>,
     logs: RwLock<HashMap<TopicPartition, Entry>>,
+    /// Partitions that checkpoint files may still speak of although they are gone.
+    stale: Mutex<HashSet<TopicPartition>>,
 }
 
 /// A log and the directory it lies in, as an index into `dirs`.
@@ -82,13 +89,16 @@ impl LogDirs {
             let dir = LogDir::prepare(path)?;
             let real = path.canonicalize().map_err(LogError::io("resolve", path))?;
             if canonical.contains(&real) {
-                return Err(LogError::BadFile { path: path.clone(), reason: "Duplicate log directory found in log.dirs".into() });
+                return Err(LogError::BadFile {
+                    path: path.clone(),
+                    reason: "Duplicate log directory found in log.dirs".into(),
+                });
             }
             canonical.push(real);
             dirs.push(dir);
         }
         let cache = Arc::new(FileCache::new(options.open_files_max));
-        Ok(Self { options, dirs, cache, logs: RwLock::default() })
+        Ok(Self { options, dirs, cache, logs: RwLock::default(), stale: Mutex::default() })
     }
 
     /// The directories in configured order.
@@ -139,18 +149,31 @@ impl LogDirs {
     /// The logs of each directory.
     pub fn describe(&self) -> Vec<LogDirDescription> {
         let logs = self.logs.read();
-        let in_dir = |i: usize| logs.iter().filter(|(_, e)| e.dir == i).map(|(p, e)| (p.clone(), e.log.clone())).collect();
-        self.dirs.iter().enumerate().map(|(i, d)| LogDirDescription { path: d.path.clone(), partitions: in_dir(i) }).collect()
+        let in_dir = |i: usize| {
+            logs.iter().filter(|(_, e)| e.dir == i).map(|(p, e)| (p.clone(), e.log.clone())).collect()
+        };
+        self.dirs
+            .iter()
+            .enumerate()
+            .map(|(i, d)| LogDirDescription { path: d.path.clone(), partitions: in_dir(i) })
+            .collect()
     }
 
     /// The partition's log; a new one is put into the directory with the fewest partitions.
-    pub fn get_or_create(&self, partition: &TopicPartition, config: &Arc<LogConfig>, topic_id: Option<Uuid>, now_ms: i64) -> Result<LogHandle> {
+    pub fn get_or_create(
+        &self,
+        partition: &TopicPartition,
+        config: &Arc<LogConfig>,
+        topic_id: Option<Uuid>,
+        now_ms: i64,
+    ) -> Result<LogHandle> {
         if let Some(log) = self.get(partition) {
             if let Some(id) = topic_id {
                 log.lock().assign_topic_id(id)?;
             }
             return Ok(log);
         }
+        self.forget_stale(partition)?;
         let mut logs = self.logs.write();
         if let Some(entry) = logs.get(partition) {
             return Ok(entry.log.clone());
@@ -180,6 +203,7 @@ impl LogDirs {
             let delay_ms = log.config().file_delete_delay_ms;
             (log.rename_for_deletion(uuid::Uuid::new_v4().as_u128())?, delay_ms)
         };
+        self.stale.lock().insert(partition.clone());
         self.dirs[entry.dir].schedule_removal(path, now_ms.saturating_add(delay_ms));
         Ok(())
     }
@@ -197,7 +221,13 @@ impl LogDirs {
         logs.iter().filter(|(p, _)| p.topic == topic).map(|(p, e)| (p.clone(), e.log.clone())).collect()
     }
 
-    fn open_options(&self, dir: usize, partition: TopicPartition, config: Arc<LogConfig>, now_ms: i64) -> OpenOptions {
+    fn open_options(
+        &self,
+        dir: usize,
+        partition: TopicPartition,
+        config: Arc<LogConfig>,
+        now_ms: i64,
+    ) -> OpenOptions {
         OpenOptions {
             dir: self.dirs[dir].path.join(partition.to_string()),
             partition,

@@ -84,7 +84,12 @@ fn deletes_partitions() {
         dirs.delete_pass(49);
         dirs.get_or_create(&partition, &config(&delayed), None, 0).unwrap();
     }
-    let left = || std::fs::read_dir(root.path()).unwrap().filter(|e| e.as_ref().unwrap().file_name().to_str().unwrap().ends_with("-delete")).count();
+    let left = || {
+        std::fs::read_dir(root.path())
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name().to_str().unwrap().ends_with("-delete"))
+            .count()
+    };
     assert_eq!(left(), 1);
     let dirs = dirs(&[root.path()], &delayed);
     dirs.delete_pass(49);
@@ -116,4 +121,41 @@ fn passes() {
     assert_eq!(files(&dir, ".deleted").len(), 0);
     let text = std::fs::read_to_string(root.path().join("log-start-offset-checkpoint")).unwrap();
     assert_eq!(text, "0\n0\n", "a log that begins with its first segment is not listed");
+}
+
+/// A topic created again under the same name is not judged by its predecessor's checkpoints.
+#[test]
+fn recreated_partitions_start_afresh() {
+    let root = tempfile::tempdir().unwrap();
+    let (partition, other) = (TopicPartition::new("t", 0), TopicPartition::new("u", 0));
+    let fill = |dirs: &LogDirs, partition: &TopicPartition, count: usize| {
+        let log = dirs.get_or_create(partition, &config(&[]), None, 0).unwrap();
+        (0..count).for_each(|_| {
+            append(&log, b"x");
+        });
+        log.lock().set_high_watermark(i64::MAX);
+        log
+    };
+    {
+        let dirs = dirs(&[root.path()], &[]);
+        for partition in [&partition, &other] {
+            fill(&dirs, partition, 50).lock().delete_records_before(20).unwrap();
+        }
+        dirs.checkpoint_log_starts().unwrap();
+        dirs.delete(&other, 0).unwrap();
+        dirs.delete(&partition, 0).unwrap();
+        fill(&dirs, &partition, 5);
+    }
+    {
+        let dirs = dirs(&[root.path()], &[]);
+        assert_eq!(dirs.get(&partition).unwrap().lock().log_end_offset(), 5);
+        let text = "0\n1\nu 0 20\n";
+        std::fs::write(root.path().join("log-start-offset-checkpoint"), text).unwrap();
+    }
+    {
+        let dirs = dirs(&[root.path()], &[]);
+        fill(&dirs, &other, 3);
+    }
+    let dirs = dirs(&[root.path()], &[]);
+    assert_eq!(all_from(&dirs.get(&other).unwrap().lock(), 0).len(), 3);
 }

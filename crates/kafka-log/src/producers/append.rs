@@ -21,7 +21,12 @@ pub(crate) struct ProducerAppend<'a> {
 }
 
 impl<'a> ProducerAppend<'a> {
-    pub(super) fn new(partition: &'a str, producer_id: i64, current: ProducerEntry, origin: AppendOrigin) -> Self {
+    pub(super) fn new(
+        partition: &'a str,
+        producer_id: i64,
+        current: ProducerEntry,
+        origin: AppendOrigin,
+    ) -> Self {
         let updated = ProducerEntry { batches: RecentBatches::default(), ..current };
         Self { partition, producer_id, origin, current, updated, started_txn: None }
     }
@@ -81,7 +86,9 @@ impl<'a> ProducerAppend<'a> {
         marker: EndTxnMarker,
     ) -> Result<Option<CompletedTxn>, ProducerError> {
         self.check_epoch(header.producer_epoch, base_offset)?;
-        if self.updated.coordinator_epoch > marker.coordinator_epoch && self.origin != AppendOrigin::Replication {
+        if self.updated.coordinator_epoch > marker.coordinator_epoch
+            && self.origin != AppendOrigin::Replication
+        {
             return Err(ProducerError::CoordinatorFenced {
                 producer_id: self.producer_id,
                 offset: base_offset,
@@ -122,7 +129,14 @@ impl<'a> ProducerAppend<'a> {
         if epoch != self.updated.producer_epoch {
             let current = self.updated.producer_epoch;
             if sequence != 0 && current != NO_EPOCH {
-                return Err(ProducerError::NonZeroSequenceInNewEpoch { producer_id, offset, partition, epoch, sequence, current });
+                return Err(ProducerError::NonZeroSequenceInNewEpoch {
+                    producer_id,
+                    offset,
+                    partition,
+                    epoch,
+                    sequence,
+                    current,
+                });
             }
             return Ok(());
         }

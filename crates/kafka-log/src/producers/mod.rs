@@ -117,8 +117,14 @@ impl ProducerEntry {
     }
 
     /// The remembered batch that `batch` repeats.
-    pub fn find_duplicate(&self, epoch: i16, first_sequence: i32, last_sequence: i32) -> Option<ProducerBatch> {
-        let same = |b: &&ProducerBatch| b.first_sequence() == first_sequence && b.last_sequence == last_sequence;
+    pub fn find_duplicate(
+        &self,
+        epoch: i16,
+        first_sequence: i32,
+        last_sequence: i32,
+    ) -> Option<ProducerBatch> {
+        let same =
+            |b: &&ProducerBatch| b.first_sequence() == first_sequence && b.last_sequence == last_sequence;
         if epoch != self.producer_epoch {
             return None;
         }
@@ -217,7 +223,11 @@ impl ProducerState {
     }
 
     /// Takes a batch of the log itself into account; returns the transaction it ends.
-    pub fn replay(&mut self, meta: &BatchMeta, marker: impl FnOnce() -> Result<Option<crate::scan::EndTxnMarker>>) -> Result<Option<CompletedTxn>> {
+    pub fn replay(
+        &mut self,
+        meta: &BatchMeta,
+        marker: impl FnOnce() -> Result<Option<crate::scan::EndTxnMarker>>,
+    ) -> Result<Option<CompletedTxn>> {
         let Some(header) = meta.v2.filter(|h| h.has_producer_id()) else { return Ok(None) };
         let marker = if header.is_control() { Some(marker()?) } else { None };
         let mut append = self.prepare(header.producer_id, AppendOrigin::Replication);
@@ -274,8 +284,12 @@ impl ProducerState {
 
     /// Forgets everything but the files, which are read up to `log_end_offset`.
     pub fn reload(&mut self, log_start_offset: i64, log_end_offset: i64, now_ms: i64) -> Result<()> {
-        let stale: Vec<i64> =
-            self.snapshots.iter().copied().filter(|s| *s > log_end_offset || *s <= log_start_offset).collect();
+        let stale: Vec<i64> = self
+            .snapshots
+            .iter()
+            .copied()
+            .filter(|s| *s > log_end_offset || *s <= log_start_offset)
+            .collect();
         for offset in stale {
             self.delete_snapshot(offset)?;
         }
@@ -286,7 +300,8 @@ impl ProducerState {
             let path = segment_file(&self.dir, offset, SNAPSHOT_SUFFIX);
             match snapshot::read(&path)? {
                 Ok(entries) => {
-                    let live = entries.into_iter().filter(|(_, e)| !is_expired(e, now_ms, self.expiration_ms));
+                    let live =
+                        entries.into_iter().filter(|(_, e)| !is_expired(e, now_ms, self.expiration_ms));
                     for (id, entry) in live.collect::<Vec<_>>() {
                         self.load(id, entry);
                     }
@@ -332,7 +347,12 @@ impl ProducerState {
         }
         let path = segment_file(&self.dir, self.map_end_offset, SNAPSHOT_SUFFIX);
         disk::write_unsynced(&path, &snapshot::encode(self.entries()))?;
-        info!("{}: wrote producer snapshot at offset {} with {} producer ids", self.partition, self.map_end_offset, self.entries.len());
+        info!(
+            "{}: wrote producer snapshot at offset {} with {} producer ids",
+            self.partition,
+            self.map_end_offset,
+            self.entries.len()
+        );
         self.snapshots.insert(self.map_end_offset);
         self.snapshot_offset = self.map_end_offset;
         Ok(Some(path))

@@ -72,7 +72,12 @@ fn decode_entry(b: &[u8]) -> (i64, ProducerEntry) {
     let last_offset = long(14);
     let mut batches = RecentBatches::default();
     if last_offset >= 0 {
-        batches.push(ProducerBatch { last_sequence: int(10), last_offset, offset_delta: int(22), timestamp: long(26) });
+        batches.push(ProducerBatch {
+            last_sequence: int(10),
+            last_offset,
+            offset_delta: int(22),
+            timestamp: long(26),
+        });
     }
     let txn = long(38);
     let entry = ProducerEntry {

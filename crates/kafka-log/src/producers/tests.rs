@@ -25,7 +25,11 @@ fn state(dir: &Path) -> ProducerState {
     ProducerState::new("t-0".into(), dir, 1000, BTreeSet::new())
 }
 
-fn append(state: &mut ProducerState, header: BatchHeader, offset: i64) -> std::result::Result<(), ProducerError> {
+fn append(
+    state: &mut ProducerState,
+    header: BatchHeader,
+    offset: i64,
+) -> std::result::Result<(), ProducerError> {
     let mut append = state.prepare(1, AppendOrigin::Client);
     append.batch(&header, offset, None)?;
     let (entry, txn) = append.finish();
@@ -46,7 +50,10 @@ fn sequence_rules() {
     let nonzero = append(&mut state, header(1, 5, 1), 4).unwrap_err();
     assert!(matches!(nonzero, ProducerError::NonZeroSequenceInNewEpoch { .. }));
     append(&mut state, header(1, 0, 1), 4).unwrap();
-    assert!(matches!(append(&mut state, header(0, 11, 1), 5), Err(ProducerError::InvalidEpoch { epoch: 0, current: 1, .. })));
+    assert!(matches!(
+        append(&mut state, header(0, 11, 1), 5),
+        Err(ProducerError::InvalidEpoch { epoch: 0, current: 1, .. })
+    ));
     let mut wrapping = self::state(dir.path());
     append(&mut wrapping, header(0, i32::MAX - 1, 2), 0).unwrap();
     append(&mut wrapping, header(0, 0, 1), 2).unwrap();
