@@ -246,6 +246,10 @@ impl Segment {
     /// Walks the tail of a segment that was closed properly: the offset after its last batch, with timestamps and
     /// index accounting restored. An inner error says what is wrong with the tail.
     pub fn load_end(&mut self, place: &Place) -> Result<std::result::Result<i64, String>> {
+        if self.size == 0 {
+            self.max_timestamp = Some(TimeEntry { timestamp: NO_TIMESTAMP, offset: self.base_offset });
+            return Ok(Ok(self.base_offset));
+        }
         let mut largest = self
             .time_index
             .last(place)?

@@ -297,3 +297,34 @@ fn follower_appends() {
     let old = batch_with(&[(1, b"y")], at(0, 2));
     assert!(matches!(log.append_as_follower(&old, 0), Err(LogError::UnexpectedAppendOffset { next: 5, .. })));
 }
+
+/// A flush that was under way when the log was truncated does not move the recovery point past the new end.
+#[test]
+fn truncation_outdates_a_running_flush() {
+    let root = tempfile::tempdir().unwrap();
+    let mut log = Log::create(options(root.path(), &config(&[]))).unwrap();
+    for i in 0..4 {
+        append(&mut log, &[(i, b"x")]);
+    }
+    let job = log.prepare_flush(4).unwrap().unwrap();
+    log.truncate_to(2, 0).unwrap();
+    let done = job.run();
+    log.complete_flush(done, 0).unwrap();
+    assert_eq!(log.recovery_point(), 0);
+    log.flush(log.log_end_offset(), 0).unwrap();
+    assert_eq!(log.recovery_point(), 2);
+    log.check();
+}
+
+/// `flush.messages` asks the caller to flush before it acknowledges.
+#[test]
+fn flush_interval() {
+    let root = tempfile::tempdir().unwrap();
+    let mut log =
+        Log::create(options(root.path(), &config(&[("flush.messages", "3"), ("flush.ms", "10")]))).unwrap();
+    assert!(!append(&mut log, &[(1, b"a"), (1, b"b")]).flush_due);
+    assert!(append(&mut log, &[(1, b"c")]).flush_due);
+    assert_eq!((log.flush_due(9), log.flush_due(10)), (None, Some(3)));
+    log.flush(3, 10).unwrap();
+    assert_eq!((log.recovery_point(), log.flush_due(100)), (3, None));
+}
