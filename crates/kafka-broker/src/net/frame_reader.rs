@@ -77,9 +77,22 @@ impl FrameReader {
                 return Err(FrameError::Truncated { size, missing });
             }
         }
+        Ok(Some(self.cut(size)))
+    }
+
+    /// The next payload if all of it has been read already (a client that pipelines).
+    pub fn buffered(&mut self) -> Result<Option<Bytes>, FrameError> {
+        if self.buffer.len() < 4 {
+            return Ok(None);
+        }
+        let size = self.frame_size()?;
+        Ok((self.buffer.len() >= 4 + size).then(|| self.cut(size)))
+    }
+
+    fn cut(&mut self, size: usize) -> Bytes {
         self.buffer.advance(4);
         self.recent_bytes = (4 + size).max(self.recent_bytes - self.recent_bytes / 8);
-        Ok(Some(self.buffer.split_to(size).freeze()))
+        self.buffer.split_to(size).freeze()
     }
 
     /// Gives an empty buffer back; called when the connection has been quiet for a while.
@@ -149,6 +162,19 @@ mod tests {
             let second = reader.next(&mut chunks).await.expect("second").expect("more").as_ptr();
             let third = reader.next(&mut chunks).await.expect("third").expect("more").as_ptr();
             assert_eq!(second, third);
+        });
+    }
+
+    #[test]
+    fn frames_read_ahead_are_there_without_waiting() {
+        let stream = [framed(b"one"), framed(b"two"), framed(b"three")[..6].to_vec()].concat();
+        run(async {
+            let mut reader = FrameReader::new(1 << 20);
+            assert!(reader.buffered().expect("nothing yet").is_none());
+            let first = reader.next(&mut stream.as_slice()).await.expect("a frame").expect("more");
+            assert_eq!(first, &b"one"[..]);
+            assert_eq!(reader.buffered().expect("whole").expect("buffered"), &b"two"[..]);
+            assert!(reader.buffered().expect("incomplete").is_none());
         });
     }
 

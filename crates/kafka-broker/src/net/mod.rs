@@ -1,13 +1,14 @@
 //! Sockets: accepting, limits, frames in, frames out. Nothing here knows what a request means.
 //!
 //! Reading order: `listener` (accepts, enforces the limits), `connection` (one task per client, one request in
-//! flight), `frame_reader`, `send`, `sniff` (what a stranger on the port most likely is).
+//! flight), `frame_reader`, `outbox`, `send`, `sniff` (what a stranger on the port most likely is).
 
 mod complaints;
 pub mod connection;
 mod frame_reader;
 pub mod limits;
 pub mod listener;
+mod outbox;
 mod send;
 mod sniff;
 
