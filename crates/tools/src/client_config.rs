@@ -62,6 +62,10 @@ impl ClientSettings {
         self.entries.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     pub fn set(&mut self, key: &str, value: &str) {
         self.entries.retain(|(k, _)| k != key);
         self.entries.push((key.to_owned(), value.to_owned()));

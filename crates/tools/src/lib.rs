@@ -3,11 +3,30 @@
 //! A tool is a function from arguments to an exit code, found by its name in [`TOOLS`]. Output that scripts read is
 //! the originals' to the letter; a failure is one line on stderr that says what to do.
 
-mod client_config;
-pub mod console_consumer;
-pub mod console_producer;
+mod out;
+
 pub mod options;
+
+mod client_config;
+
+mod admin;
+
+mod java_errors;
+
+mod topic_filter;
+
+pub mod topics;
+
+pub mod groups;
+
+pub mod console_consumer;
+
+pub mod console_producer;
+
 pub mod zk_cli;
+
+#[cfg(test)]
+mod commands_doc;
 
 use options::{Options, Spec};
 
@@ -20,6 +39,9 @@ pub enum ToolError {
     /// The tool ran and could not do what was asked.
     #[error("{0}")]
     Failed(String),
+    /// As `Failed`, and everything there is to say has been printed where the originals print it.
+    #[error("failed; the reason is printed above")]
+    Reported,
 }
 
 impl ToolError {
@@ -34,14 +56,29 @@ type Outcome = Result<(), ToolError>;
 pub struct Tool {
     pub names: &'static [&'static str],
     pub about: &'static str,
+    /// Its options; empty for a tool with a grammar of its own.
+    specs: &'static [Spec],
     run: fn(&[String]) -> i32,
 }
 
 /// All tools; help, dispatch and the documentation derive from this table.
 pub const TOOLS: &[Tool] = &[
     Tool {
+        names: &["kafka-topics", "topics"],
+        about: "Create, list, describe, alter and delete topics",
+        specs: &topics::SPECS,
+        run: |args| run_java_style(&topics::SPECS, topics::PURPOSE, args, topics::run),
+    },
+    Tool {
+        names: &["kafka-consumer-groups", "groups"],
+        about: "List, describe, reset and delete consumer groups",
+        specs: &groups::SPECS,
+        run: |args| run_java_style(&groups::SPECS, groups::PURPOSE, args, groups::run),
+    },
+    Tool {
         names: &["kafka-console-producer", "produce"],
         about: "Send lines from standard input as records",
+        specs: &console_producer::SPECS,
         run: |args| {
             run_java_style(&console_producer::SPECS, console_producer::PURPOSE, args, console_producer::run)
         },
@@ -49,6 +86,7 @@ pub const TOOLS: &[Tool] = &[
     Tool {
         names: &["kafka-console-consumer", "consume"],
         about: "Print records as they come",
+        specs: &console_consumer::SPECS,
         run: |args| {
             run_java_style(&console_consumer::SPECS, console_consumer::PURPOSE, args, console_consumer::run)
         },
@@ -56,6 +94,7 @@ pub const TOOLS: &[Tool] = &[
     Tool {
         names: &["zkCli", "zk"],
         about: "Look at and change znodes, interactively or one command at a time",
+        specs: &[],
         run: zk_cli::run,
     },
 ];
@@ -88,5 +127,6 @@ fn run_java_style(specs: &[Spec], purpose: &str, args: &[String], tool: fn(&Opti
             eprintln!("{message}");
             1
         }
+        Err(ToolError::Reported) => 1,
     }
 }

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::ToolError;
+
 /// What an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
@@ -84,6 +86,45 @@ impl Options {
         self.value(name)
             .map(|v| v.parse().map_err(|_| format!("Cannot parse argument '{v}' of option {name}")))
             .transpose()
+    }
+
+    /// The checks of the originals' `CommandLineUtils.checkRequiredArgs`.
+    pub fn require(&self, names: &[&str]) -> Result<(), ToolError> {
+        match names.iter().find(|name| !self.has(name)) {
+            None => Ok(()),
+            Some(name) => Err(ToolError::Usage(format!("Missing required argument \"[{name}]\""))),
+        }
+    }
+
+    /// `used` cannot stand beside any of `others` (`checkInvalidArgs`).
+    pub fn forbid(&self, used: &str, others: &[&str]) -> Result<(), ToolError> {
+        match others.iter().find(|other| **other != used && self.has(used) && self.has(other)) {
+            None => Ok(()),
+            Some(other) => {
+                Err(ToolError::Usage(format!("Option \"[{used}]\" can't be used with option \"[{other}]\"")))
+            }
+        }
+    }
+
+    /// `name` makes sense only beside one of `others` (jopt-simple's `availableIf`).
+    pub fn available_if(&self, name: &str, others: &[&str]) -> Result<(), ToolError> {
+        if !self.has(name) || others.iter().any(|other| self.has(other)) {
+            return Ok(());
+        }
+        Err(ToolError::Usage(format!(
+            "Option(s) [{name}] are unavailable given other options on the command line"
+        )))
+    }
+
+    /// Options that mean nothing when given several times.
+    pub fn at_most_once(&self, names: &[&str]) -> Result<(), ToolError> {
+        let twice = |name: &&&str| self.given.get(**name).is_some_and(|values| values.len() > 1);
+        match names.iter().find(twice) {
+            None => Ok(()),
+            Some(name) => Err(ToolError::Usage(format!(
+                "Found multiple arguments for option {name}, but you asked for only one"
+            ))),
+        }
     }
 
     /// Arguments that are not options.
@@ -184,6 +225,18 @@ mod tests {
     fn unambiguous_abbreviations_are_accepted() {
         assert_eq!(parse(&["--top", "a"]).expect("parses").value("topic"), Some("a"));
         assert_eq!(parse(&["--co", "a"]).unwrap_err(), "co is not a recognized option");
+    }
+
+    #[test]
+    fn combinations_are_checked_in_the_originals_words() {
+        let options = parse(&["--list", "--topic", "a", "--topic", "b"]).expect("parses");
+        let words = |outcome: Result<(), ToolError>| outcome.unwrap_err().to_string();
+        assert_eq!(words(options.require(&["list", "config"])), "Missing required argument \"[config]\"");
+        let refused = words(options.forbid("topic", &["topic", "config", "list"]));
+        assert_eq!(refused, "Option \"[topic]\" can't be used with option \"[list]\"");
+        assert!(words(options.available_if("topic", &["config"])).starts_with("Option(s) [topic] are unavailable"));
+        assert!(words(options.at_most_once(&["list", "topic"])).contains("multiple arguments for option topic"));
+        assert!(options.forbid("list", &["config"]).is_ok() && options.available_if("topic", &["list"]).is_ok());
     }
 
     #[test]
