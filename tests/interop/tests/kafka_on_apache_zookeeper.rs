@@ -45,7 +45,11 @@ async fn same_znodes(kafka: Kafka, settings: &str) -> Result<()> {
 }
 
 /// The znodes at several moments of the same small story.
-async fn footprints(coordinator: Coordinator, broker: Broker, settings: &str) -> Result<Vec<(&'static str, Znodes)>> {
+async fn footprints(
+    coordinator: Coordinator,
+    broker: Broker,
+    settings: &str,
+) -> Result<Vec<(&'static str, Znodes)>> {
     // Cached controllers and rebalance timers would write at moments of their own.
     let settings = format!("auto.leader.rebalance.enable=false\n{settings}");
     let mut pair = Pair::started(coordinator, broker, &settings)?;
@@ -53,7 +57,9 @@ async fn footprints(coordinator: Coordinator, broker: Broker, settings: &str) ->
     let mut moments = Vec::new();
     moments.push(("after the start", look(&pair).await?));
 
-    cluster.create_topic("orders", 2, &[("retention.ms", "7200000"), ("cleanup.policy", "compact,delete")]).await?;
+    cluster
+        .create_topic("orders", 2, &[("retention.ms", "7200000"), ("cleanup.policy", "compact,delete")])
+        .await?;
     cluster.create_topic("doomed", 1, &[("segment.bytes", "20000")]).await?;
     cluster.await_topic("orders", Some(2))?;
     cluster.await_topic("doomed", Some(1))?;
@@ -120,8 +126,14 @@ fn kafka_topics_with_zookeeper_works_on_the_broker() -> Result<()> {
     let described = topics(&["--describe", "--topic", "orders"])?;
     let lines: Vec<&str> = described.lines().collect();
     ensure!(lines.len() == 5 && lines[0].contains("PartitionCount: 4"), "{described}");
-    ensure!(lines[0].contains("max.message.bytes=1000") && lines[0].contains("segment.bytes=20000"), "{described}");
-    ensure!(lines[1..].iter().all(|line| line.contains("Leader: 0") && line.contains("Isr: 0")), "{described}");
+    ensure!(
+        lines[0].contains("max.message.bytes=1000") && lines[0].contains("segment.bytes=20000"),
+        "{described}"
+    );
+    ensure!(
+        lines[1..].iter().all(|line| line.contains("Leader: 0") && line.contains("Isr: 0")),
+        "{described}"
+    );
 
     topics(&["--delete", "--topic", "orders"])?;
     cluster.await_topic("orders", None)?;

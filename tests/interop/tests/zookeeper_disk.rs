@@ -99,7 +99,10 @@ async fn relay(version: &'static str, more: &str) -> Result<Relay> {
     relay.start(Apache)?;
     let mut world = World::connect(relay.port).await?;
     world.fill().await?;
-    ensure!(relay.files("snapshot.")?.len() > 2 && relay.files("log.")?.len() > 2, "one snapshot or log only");
+    ensure!(
+        relay.files("snapshot.")?.len() > 2 && relay.files("log.")?.len() > 2,
+        "one snapshot or log only"
+    );
     for (to, gracefully) in [(Ours, true), (Apache, true), (Ours, false), (Apache, false), (Ours, true)] {
         relay.hand_over(to, gracefully, &world).await?;
         world.change().await?;

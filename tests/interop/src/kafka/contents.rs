@@ -73,9 +73,11 @@ impl Topic {
         let (mut watermarks, mut by_time) = (Vec::new(), Vec::new());
         for partition in 0..i32::try_from(partitions)? {
             watermarks.push(cluster.watermarks(name, partition)?);
-            let times = uncommitted.iter().filter(|seen| seen.partition == partition).filter_map(|s| s.timestamp_ms);
+            let times =
+                uncommitted.iter().filter(|seen| seen.partition == partition).filter_map(|s| s.timestamp_ms);
             let times: Vec<i64> = times.step_by(97).collect();
-            let found = times.into_iter().map(|time| Ok((time, cluster.offset_for_time(name, partition, time)?)));
+            let found =
+                times.into_iter().map(|time| Ok((time, cluster.offset_for_time(name, partition, time)?)));
             by_time.push(found.collect::<Result<_>>()?);
         }
         Ok(Self { uncommitted, committed, watermarks, by_time })
@@ -87,7 +89,11 @@ impl Topic {
             ("committed", &self.committed, &other.committed),
         ] {
             if before != after {
-                let at = before.iter().zip(after).position(|(a, b)| a != b).unwrap_or(before.len().min(after.len()));
+                let at = before
+                    .iter()
+                    .zip(after)
+                    .position(|(a, b)| a != b)
+                    .unwrap_or(before.len().min(after.len()));
                 let place = |seen: &[Seen]| seen.get(at).map(|s| format!("{}@{}", s.partition, s.offset));
                 let _ = writeln!(
                     out,
@@ -100,10 +106,18 @@ impl Topic {
             }
         }
         if self.watermarks != other.watermarks {
-            let _ = writeln!(out, "{name} watermarks before: {:?}\n  after: {:?}", self.watermarks, other.watermarks);
+            let _ = writeln!(
+                out,
+                "{name} watermarks before: {:?}\n  after: {:?}",
+                self.watermarks, other.watermarks
+            );
         }
         if self.by_time != other.by_time {
-            let _ = writeln!(out, "{name} offsets by time before: {:?}\n  after: {:?}", self.by_time, other.by_time);
+            let _ = writeln!(
+                out,
+                "{name} offsets by time before: {:?}\n  after: {:?}",
+                self.by_time, other.by_time
+            );
         }
     }
 }

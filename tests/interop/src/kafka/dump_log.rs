@@ -23,7 +23,8 @@ pub fn check(version: Kafka, logs: &Path) -> Result<usize> {
     ensure!(!segments.is_empty() && !indexes.is_empty(), "no segments below {}", logs.display());
     let both: Vec<PathBuf> = segments.iter().chain(&indexes).cloned().collect();
     // Compacted logs have gaps in them, and the tool counts these as mistakes in this mode.
-    let gapless: Vec<PathBuf> = both.iter().filter(|f| !f.to_string_lossy().contains("compact")).cloned().collect();
+    let gapless: Vec<PathBuf> =
+        both.iter().filter(|f| !f.to_string_lossy().contains("compact")).cloned().collect();
     run(version, &["--deep-iteration", "--print-data-log"], &gapless)?;
     run(version, &["--index-sanity-check"], &indexes)?;
     run(version, &["--verify-index-only"], &indexes)?;

@@ -129,9 +129,13 @@ impl Pair {
         self.dir.path().join("kafka/logs")
     }
 
-    /// What the broker has printed since its last start.
+    /// The warnings and errors the broker has printed since its last start, and its last lines.
     pub fn broker_log(&self) -> String {
-        self.kafka.as_ref().map(Server::log_text).unwrap_or_default()
+        let log = self.kafka.as_ref().map(Server::log_text).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let (early, late) = lines.split_at(lines.len().saturating_sub(20));
+        let early = early.iter().filter(|line| line.contains(" WARN ") || line.contains(" ERROR "));
+        early.chain(late).copied().collect::<Vec<_>>().join("\n")
     }
 }
 

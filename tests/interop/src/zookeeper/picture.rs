@@ -58,8 +58,11 @@ impl Picture {
             let _ = writeln!(out, "sessions\n  before: {:?}\n  after:  {:?}", self.sessions, other.sessions);
         }
         if self.ephemerals != other.ephemerals {
-            let _ =
-                writeln!(out, "ephemerals\n  before: {:?}\n  after:  {:?}", self.ephemerals, other.ephemerals);
+            let _ = writeln!(
+                out,
+                "ephemerals\n  before: {:?}\n  after:  {:?}",
+                self.ephemerals, other.ephemerals
+            );
         }
         out
     }
@@ -82,7 +85,8 @@ type Owners = BTreeMap<String, BTreeSet<String>>;
 /// Reads `dump`: `\t0x…` lines of the tracker, then `0x…:` followed by `\t/path` lines.
 fn read_dump(dump: &str) -> Result<(BTreeSet<String>, Owners)> {
     let (tracker, rest) = dump.split_once("ephemeral nodes dump:").context("dump has ephemerals")?;
-    let sessions = tracker.lines().filter_map(|l| l.strip_prefix('\t')).map(|l| l.trim().to_owned()).collect();
+    let sessions =
+        tracker.lines().filter_map(|l| l.strip_prefix('\t')).map(|l| l.trim().to_owned()).collect();
     let mut owners = Owners::new();
     let mut owner = String::new();
     // From 3.5 on connections follow, with a heading of their own.

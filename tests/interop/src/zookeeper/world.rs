@@ -70,7 +70,8 @@ impl World {
         self.round += 1;
         let (n, root) = (self.round, &self.root);
         root.set_data("/plain", text(&format!("round {n}")), -1).await?;
-        let name = root.create("/queue/item-", text("x"), open_acl(), CreateMode::PersistentSequential).await?;
+        let name =
+            root.create("/queue/item-", text("x"), open_acl(), CreateMode::PersistentSequential).await?;
         // fill made items 0 to 4 and removed 2: the counter goes on from the parent, whoever serves.
         ensure!(name == format!("/queue/item-{:010}", 4 + n), "{name}");
         let mine = format!("/services/alice-{n}");
@@ -79,7 +80,8 @@ impl World {
             self.alice.delete(&format!("/services/alice-{}", n - 1), -1).await?;
         }
         root.create(&format!("/containers/full/c{n}"), None, open_acl(), CreateMode::Persistent).await?;
-        root.multi(vec![op::check("/plain", -1), op::set_data("/many/n7", text(&format!("{n}")), -1)]).await?;
+        root.multi(vec![op::check("/plain", -1), op::set_data("/many/n7", text(&format!("{n}")), -1)])
+            .await?;
         expect(root.delete("/many", -1).await, ErrorCode::NotEmpty)?;
         for i in 0..80 {
             root.set_data(&format!("/many/n{i}"), text(&format!("{n}.{i}")), -1).await?;
@@ -192,7 +194,10 @@ impl World {
         let (zk, plain) = (&self.root, CreateMode::Persistent);
         expect(zk.create("/plain", None, open_acl(), plain).await, ErrorCode::NodeExists)?;
         expect(zk.create("/no/parent", None, open_acl(), plain).await, ErrorCode::NoNode)?;
-        expect(zk.create("/services/alice/x", None, open_acl(), plain).await, ErrorCode::NoChildrenForEphemerals)?;
+        expect(
+            zk.create("/services/alice/x", None, open_acl(), plain).await,
+            ErrorCode::NoChildrenForEphemerals,
+        )?;
         expect(zk.set_data("/plain", None, 99).await, ErrorCode::BadVersion)?;
         expect(zk.delete("/deep", -1).await, ErrorCode::NotEmpty)?;
         expect(self.idle.set_data("/acl/read-only", None, -1).await, ErrorCode::NoAuth)?;
