@@ -4,7 +4,7 @@
 //! nothing is committed for it.
 
 use std::io::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -14,7 +14,8 @@ use rdkafka::{Message as _, Offset, Timestamp, TopicPartitionList};
 
 use crate::client_config::ClientSettings;
 use crate::options::{Options, Spec, Takes, spec};
-use crate::{Outcome, ToolError};
+use crate::out::say;
+use crate::{Outcome, ToolError, admin, brokers_in_zookeeper};
 
 pub const PURPOSE: &str = "This tool helps to read data from Kafka topics and outputs it to standard output.";
 
@@ -28,23 +29,25 @@ pub const SPECS: [Spec; 21] = [
     spec("consumer-property", Takes::Value("consumer_prop"), "key=value for the consumer."),
     spec("consumer.config", Takes::Value("config file"), "A file with properties for the consumer; --consumer-property takes precedence."),
     spec("formatter", Takes::Value("class"), "Only the default formatter, and kafka.tools.NoOpMessageFormatter, exist here."),
-    spec("property", Takes::Value("prop"), "key=value for the formatter: print.timestamp, print.key, print.offset, print.partition, print.headers, print.value, key.separator, line.separator, headers.separator, null.literal."),
+    spec("property", Takes::Value("prop"), "key=value for the formatter: print.timestamp, print.key, print.offset, print.partition, print.headers, print.value, key.separator, line.separator, headers.separator, null.literal, key.deserializer, value.deserializer, headers.deserializer."),
     spec("formatter-config", Takes::Value("config file"), "A file with properties for the formatter."),
     spec("from-beginning", Takes::Nothing, "If the group has no offset yet, start with the earliest record rather than the latest."),
     spec("max-messages", Takes::Value("num_messages"), "The number of records to print before exiting."),
     spec("timeout-ms", Takes::Value("timeout_ms"), "Exit if no record comes for this long."),
     spec("skip-message-on-error", Takes::Nothing, "Go on after a record that cannot be printed."),
-    spec("bootstrap-server", Takes::Value("server to connect to"), "REQUIRED: The server(s) to connect to."),
-    spec("key-deserializer", Takes::Value("class"), "Deserializer for keys: String, Integer, Long or ByteArray."),
-    spec("value-deserializer", Takes::Value("class"), "Deserializer for values: String, Integer, Long or ByteArray."),
+    spec("bootstrap-server", Takes::Value("server to connect to"), "REQUIRED unless --zookeeper is given: The server(s) to connect to."),
+    spec("key-deserializer", Takes::Value("class"), "Deserializer for keys: String, Short, Integer, Long, UUID or ByteArray."),
+    spec("value-deserializer", Takes::Value("class"), "Deserializer for values: String, Short, Integer, Long, UUID or ByteArray."),
     spec("enable-systest-events", Takes::Nothing, "Say when the consumer has shut down."),
     spec("isolation-level", Takes::Value("level"), "read_committed or read_uncommitted. (default: read_uncommitted)"),
     spec("group", Takes::Value("consumer group id"), "The consumer group id of the consumer."),
-    spec("zookeeper", Takes::Value("urls"), "Gone since Kafka 2.0; use --bootstrap-server."),
+    spec("zookeeper", Takes::Value("urls"), "As 0.8: consume from the brokers registered in this ZooKeeper. Prefer --bootstrap-server."),
 ];
 
-/// Set by SIGINT and SIGTERM.
-static STOPPED: AtomicBool = AtomicBool::new(false);
+/// The number of the signal that ends the tool, once it has come.
+static STOPPED: AtomicI32 = AtomicI32::new(0);
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
 
 pub fn run(options: &Options) -> Outcome {
     let formatter = Formatter::from_options(options)?;
@@ -56,15 +59,20 @@ pub fn run(options: &Options) -> Outcome {
     start.apply(&consumer)?;
     stop_on_signals();
 
+    let skip_errors = options.has("skip-message-on-error");
     let mut printed = 0;
-    let outcome = print_records(&consumer, &formatter, max_messages, timeout, &mut printed);
+    let outcome = print_records(&consumer, &formatter, max_messages, timeout, skip_errors, &mut printed);
     consumer.unsubscribe();
     drop(consumer);
     eprintln!("Processed a total of {printed} messages");
     if options.has("enable-systest-events") {
-        println!("shutdown_complete");
+        say!("shutdown_complete\n");
     }
-    outcome
+    match STOPPED.load(Ordering::Relaxed) {
+        0 => outcome,
+        // What a JVM ends with.
+        signal => std::process::exit(128 + signal),
+    }
 }
 
 fn print_records(
@@ -72,12 +80,13 @@ fn print_records(
     formatter: &Formatter,
     max_messages: i64,
     timeout: Option<Duration>,
+    skip_errors: bool,
     printed: &mut i64,
 ) -> Outcome {
     const POLL: Duration = Duration::from_millis(100);
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut last = Instant::now();
-    while (max_messages < 0 || *printed < max_messages) && !STOPPED.load(Ordering::Relaxed) {
+    while (max_messages < 0 || *printed < max_messages) && STOPPED.load(Ordering::Relaxed) == 0 {
         // Whatever is printed so far becomes visible before waiting for more.
         let next = match consumer.poll(Duration::ZERO) {
             Some(next) => Some(next),
@@ -92,9 +101,16 @@ fn print_records(
             Some(Ok(message)) => {
                 last = Instant::now();
                 *printed += 1;
-                if formatter.write(&message, &mut out).is_err() {
-                    eprintln!("Unable to write to standard out, closing consumer.");
-                    return Ok(());
+                match formatter.write(&message, &mut out) {
+                    Ok(()) => {}
+                    Err(WriteError::Closed) => {
+                        eprintln!("Unable to write to standard out, closing consumer.");
+                        return Ok(());
+                    }
+                    Err(WriteError::Record(why)) if skip_errors => {
+                        eprintln!("Error processing message, skipping this message: {why}");
+                    }
+                    Err(WriteError::Record(why)) => return Err(ToolError::Failed(why)),
                 }
             }
             Some(Err(error)) => report(&error)?,
@@ -129,8 +145,8 @@ fn stop_on_signals() {
             else {
                 return;
             };
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            STOPPED.store(true, Ordering::Relaxed);
+            let signal = tokio::select! { _ = interrupt.recv() => SIGINT, _ = terminate.recv() => SIGTERM };
+            STOPPED.store(signal, Ordering::Relaxed);
         });
     });
 }
@@ -148,7 +164,7 @@ impl Start {
         let topics = match (options.value("topic"), pattern) {
             (Some(topic), None) => topic.to_owned(),
             // librdkafka takes a subscription that starts with ^ for a pattern.
-            (None, Some(pattern)) => format!("^{}", pattern.trim_start_matches('^')),
+            (None, Some(pattern)) => extended_pattern(pattern),
             _ => return usage("Exactly one of --include/--topic is required. "),
         };
         let Some(partition) = options.number("partition").map_err(ToolError::Usage)? else {
@@ -162,9 +178,6 @@ impl Start {
         }
         if options.has("from-beginning") && options.has("offset") {
             return usage("Options from-beginning and offset cannot be specified together.");
-        }
-        if options.has("group") {
-            return usage("Options group and partition cannot be specified together.");
         }
         let offset = match options.value("offset").map(str::to_lowercase).as_deref() {
             Some("earliest") => Offset::Beginning,
@@ -195,16 +208,31 @@ impl Start {
     }
 }
 
+/// The brokers to start with: as given, or as registered in ZooKeeper.
+fn servers(options: &Options) -> Result<String, ToolError> {
+    match (options.value("bootstrap-server"), options.value("zookeeper")) {
+        (Some(servers), _) => Ok(servers.to_owned()),
+        (None, Some(hosts)) => {
+            let servers = admin::block_on(brokers_in_zookeeper::find(hosts))??;
+            eprintln!("--zookeeper: consuming from the brokers registered there: --bootstrap-server {servers}");
+            Ok(servers)
+        }
+        (None, None) => Err(ToolError::Usage("Missing required argument \"[bootstrap-server]\"".to_owned())),
+    }
+}
+
+/// A Java pattern for whole names as librdkafka's engine takes it: a POSIX extended expression.
+fn extended_pattern(java: &str) -> String {
+    let body = java.strip_prefix('^').unwrap_or(java);
+    let body = body.strip_suffix('$').filter(|rest| !rest.ends_with('\\')).unwrap_or(body);
+    format!("^({})$", body.replace("(?:", "(").replace("\\d", "[0-9]").replace("\\D", "[^0-9]"))
+}
+
 fn connect(options: &Options) -> Result<BaseConsumer, ToolError> {
     let usage = |message: String| ToolError::Usage(message);
-    if options.has("zookeeper") && !options.has("bootstrap-server") {
-        return Err(usage("--zookeeper: consumers have not gone through ZooKeeper since Kafka 2.0; use --bootstrap-server <broker>:9092".to_owned()));
-    }
-    let servers = options
-        .value("bootstrap-server")
-        .ok_or(usage("Missing required argument \"[bootstrap-server]\"".to_owned()))?;
+    let servers = servers(options)?;
     let mut settings = ClientSettings::from_file(options.value("consumer.config"))?;
-    for (key, value) in options.pairs("consumer-property").map_err(ToolError::Usage)? {
+    for (key, value) in options.pairs("consumer-property") {
         settings.set(&key, &value);
     }
     let beginning = options.has("from-beginning");
@@ -223,6 +251,9 @@ fn connect(options: &Options) -> Result<BaseConsumer, ToolError> {
                 "The group ids provided in different places (directly using '--group', via '--consumer-property', or via '--consumer.config') do not match. Detected group ids: '{group}', '{other}'"
             )));
         }
+        (Some(_), _) | (_, Some(_)) if options.has("partition") => {
+            return Err(usage("Options group and partition cannot be specified together.".to_owned()));
+        }
         (Some(group), _) => settings.set("group.id", group),
         (None, Some(_)) => {}
         (None, None) => {
@@ -230,9 +261,16 @@ fn connect(options: &Options) -> Result<BaseConsumer, ToolError> {
             settings.set_default("enable.auto.commit", "false");
         }
     }
-    settings.set("bootstrap.servers", servers);
+    settings.set("bootstrap.servers", &servers);
     settings.set_default("client.id", "console-consumer");
-    settings.set("isolation.level", options.value("isolation-level").unwrap_or("read_uncommitted"));
+    match options.value("isolation-level") {
+        Some(level) => settings.set("isolation.level", level),
+        None => settings.set_default("isolation.level", "read_uncommitted"),
+    }
+    // Java's consumers leave internal topics out of patterns.
+    if !options.has("topic") && settings.get("exclude.internal.topics") != Some("false") {
+        settings.set_default("topic.blacklist", "^__consumer_offsets$,^__transaction_state$");
+    }
     // A topic that does not exist yet is created by asking for it, as Java's consumer does.
     settings.set_default("allow.auto.create.topics", "true");
     settings.into_rdkafka().create().map_err(ToolError::failed)
@@ -242,34 +280,50 @@ fn connect(options: &Options) -> Result<BaseConsumer, ToolError> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deserializer {
     Bytes,
+    Short,
     Integer,
     Long,
+    Uuid,
 }
 
 impl Deserializer {
     fn named(class: Option<&str>) -> Result<Self, ToolError> {
-        let short = class.map(|c| c.rsplit('.').next().unwrap_or(c));
+        let short = class.map(|c| c.rsplit(['.', '$']).next().unwrap_or(c));
         match short {
             None | Some("" | "StringDeserializer" | "ByteArrayDeserializer" | "BytesDeserializer") => {
                 Ok(Self::Bytes)
             }
+            Some("ShortDeserializer") => Ok(Self::Short),
             Some("IntegerDeserializer") => Ok(Self::Integer),
             Some("LongDeserializer") => Ok(Self::Long),
+            Some("UUIDDeserializer") => Ok(Self::Uuid),
             Some(other) => Err(ToolError::Failed(format!(
-                "{other}: Java classes cannot be loaded here; there are String-, Integer-, Long- and ByteArrayDeserializer"
+                "{other}: Java classes cannot be loaded here; there are String-, Short-, Integer-, Long-, UUID- and ByteArrayDeserializer"
             ))),
         }
     }
 
-    fn show(self, bytes: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    /// The error is the original's, for bytes of another type.
+    fn show(self, bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, String> {
+        let size = |name| move |_| format!("Size of data received by {name} is not {}", self.size());
+        let text = match self {
+            Self::Bytes => return Ok(bytes.into()),
+            Self::Uuid => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Short => bytes.try_into().map(i16::from_be_bytes).map_err(size("ShortDeserializer"))?.to_string(),
+            Self::Integer => {
+                bytes.try_into().map(i32::from_be_bytes).map_err(size("IntegerDeserializer"))?.to_string()
+            }
+            Self::Long => bytes.try_into().map(i64::from_be_bytes).map_err(size("LongDeserializer"))?.to_string(),
+        };
+        Ok(text.into_bytes().into())
+    }
+
+    fn size(self) -> usize {
         match self {
-            Self::Integer if bytes.len() == 4 => {
-                i32::from_be_bytes(bytes.try_into().expect("four bytes")).to_string().into_bytes().into()
-            }
-            Self::Long if bytes.len() == 8 => {
-                i64::from_be_bytes(bytes.try_into().expect("eight bytes")).to_string().into_bytes().into()
-            }
-            _ => bytes.into(),
+            Self::Short => 2,
+            Self::Integer => 4,
+            Self::Long => 8,
+            Self::Bytes | Self::Uuid => 0,
         }
     }
 }
@@ -290,6 +344,27 @@ struct Formatter {
     null_literal: Vec<u8>,
     key_deserializer: Deserializer,
     value_deserializer: Deserializer,
+    headers_deserializer: Deserializer,
+}
+
+/// Why a record was not printed.
+enum WriteError {
+    /// Nobody reads what is printed.
+    Closed,
+    /// Its bytes are not what a deserializer takes.
+    Record(String),
+}
+
+impl From<std::io::Error> for WriteError {
+    fn from(_: std::io::Error) -> Self {
+        Self::Closed
+    }
+}
+
+impl From<String> for WriteError {
+    fn from(message: String) -> Self {
+        Self::Record(message)
+    }
 }
 
 impl Formatter {
@@ -302,7 +377,7 @@ impl Formatter {
             )));
         }
         let mut settings = ClientSettings::from_file(options.value("formatter-config"))?;
-        for (key, value) in options.pairs("property").map_err(ToolError::Usage)? {
+        for (key, value) in options.pairs("property") {
             settings.set(&key, &value);
         }
         let flag =
@@ -326,10 +401,11 @@ impl Formatter {
             value_deserializer: Deserializer::named(
                 options.value("value-deserializer").or(settings.get("value.deserializer")),
             )?,
+            headers_deserializer: Deserializer::named(settings.get("headers.deserializer"))?,
         })
     }
 
-    fn write(&self, message: &BorrowedMessage<'_>, out: &mut impl std::io::Write) -> std::io::Result<()> {
+    fn write(&self, message: &BorrowedMessage<'_>, out: &mut impl std::io::Write) -> Result<(), WriteError> {
         if self.silent {
             return Ok(());
         }
@@ -344,31 +420,35 @@ impl Formatter {
             columns.push(format!("Offset:{}", message.offset()).into_bytes());
         }
         if self.headers {
-            columns.push(self.headers(message));
+            columns.push(self.headers(message)?);
         }
         if self.key {
-            columns.push(self.shown(message.key(), self.key_deserializer));
+            columns.push(self.shown(message.key(), self.key_deserializer)?);
         }
         if self.value {
-            columns.push(self.shown(message.payload(), self.value_deserializer));
+            columns.push(self.shown(message.payload(), self.value_deserializer)?);
         }
         out.write_all(&columns.join(&self.key_separator[..]))?;
-        if columns.is_empty() { Ok(()) } else { out.write_all(&self.line_separator) }
+        if !columns.is_empty() {
+            out.write_all(&self.line_separator)?;
+        }
+        Ok(())
     }
 
-    fn shown(&self, bytes: Option<&[u8]>, deserializer: Deserializer) -> Vec<u8> {
-        bytes.map_or_else(|| self.null_literal.clone(), |b| deserializer.show(b).into_owned())
+    fn shown(&self, bytes: Option<&[u8]>, deserializer: Deserializer) -> Result<Vec<u8>, String> {
+        bytes.map_or_else(|| Ok(self.null_literal.clone()), |b| Ok(deserializer.show(b)?.into_owned()))
     }
 
-    fn headers(&self, message: &BorrowedMessage<'_>) -> Vec<u8> {
+    fn headers(&self, message: &BorrowedMessage<'_>) -> Result<Vec<u8>, String> {
         let Some(headers) = message.headers().filter(|h| h.count() > 0) else {
-            return b"NO_HEADERS".to_vec();
+            return Ok(b"NO_HEADERS".to_vec());
         };
-        let shown: Vec<Vec<u8>> = headers
-            .iter()
-            .map(|header| [header.key.as_bytes(), b":", header.value.unwrap_or(&self.null_literal)].concat())
-            .collect();
-        shown.join(&self.headers_separator[..])
+        let mut shown: Vec<Vec<u8>> = Vec::with_capacity(headers.count());
+        for header in headers.iter() {
+            let value = self.shown(header.value, self.headers_deserializer)?;
+            shown.push([header.key.as_bytes(), b":", &value].concat());
+        }
+        Ok(shown.join(&self.headers_separator[..]))
     }
 }
 
@@ -413,9 +493,20 @@ mod tests {
     }
 
     #[test]
+    fn patterns_mean_whole_names() {
+        assert_eq!(extended_pattern("a|b"), "^(a|b)$");
+        assert_eq!(extended_pattern("^(?:a\\d+)$"), "^((a[0-9]+))$");
+        assert_eq!(extended_pattern("a\\$"), "^(a\\$)$");
+    }
+
+    #[test]
     fn numbers_are_shown_as_numbers_only_when_asked() {
-        assert_eq!(&*Deserializer::Bytes.show(b"abc"), b"abc");
-        assert_eq!(&*Deserializer::Long.show(&7i64.to_be_bytes()), b"7");
+        let shown = |deserializer: Deserializer, bytes: &[u8]| deserializer.show(bytes).map(|text| text.into_owned());
+        assert_eq!(shown(Deserializer::Bytes, b"abc"), Ok(b"abc".to_vec()));
+        assert_eq!(shown(Deserializer::Long, &7i64.to_be_bytes()), Ok(b"7".to_vec()));
+        assert_eq!(shown(Deserializer::Short, &(-2i16).to_be_bytes()), Ok(b"-2".to_vec()));
+        let error = "Size of data received by IntegerDeserializer is not 4";
+        assert_eq!(shown(Deserializer::Integer, b"abc"), Err(error.to_owned()));
         assert!(Deserializer::named(Some("com.example.Avro")).is_err());
     }
 }

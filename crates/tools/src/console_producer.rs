@@ -52,22 +52,36 @@ pub fn run(options: &Options) -> Outcome {
     let prompt = std::io::stdout();
     let mut input = std::io::stdin().lock();
     let mut line = Vec::new();
+    let mut outcome = Ok(());
     for number in 1.. {
         let _ = write!(prompt.lock(), ">").and_then(|()| prompt.lock().flush());
         line.clear();
         if input.read_until(b'\n', &mut line).map_err(ToolError::failed)? == 0 {
             break;
         }
-        send(&producer, topic, &reader.parse(number, trim_line_end(&line))?)?;
+        let parsed = reader.parse(number, trim_line_end(&line));
+        outcome = parsed.and_then(|line| send(&producer, topic, &line));
+        if outcome.is_err() {
+            break;
+        }
         if sync {
             producer.flush(SEND_LIMIT).map_err(ToolError::failed)?;
+            if failures(&producer) > 0 {
+                break;
+            }
         }
     }
+    // What was read before a line that cannot be sent is sent all the same.
     producer.flush(SEND_LIMIT).map_err(ToolError::failed)?;
-    match producer.context().failed.load(Ordering::Relaxed) {
+    outcome?;
+    match failures(&producer) {
         0 => Ok(()),
         failed => Err(ToolError::Failed(format!("{failed} records were not accepted"))),
     }
+}
+
+fn failures(producer: &ThreadedProducer<Deliveries>) -> u64 {
+    producer.context().failed.load(Ordering::Relaxed)
 }
 
 /// The longest wait for everything that was sent.
@@ -104,7 +118,7 @@ fn connect(options: &Options) -> Result<ThreadedProducer<Deliveries>, ToolError>
         .or(options.value("broker-list"))
         .ok_or(usage("Missing required option(s) [bootstrap-server]"))?;
     let mut settings = ClientSettings::from_file(options.value("producer.config"))?;
-    for (key, value) in options.pairs("producer-property").map_err(ToolError::Usage)? {
+    for (key, value) in options.pairs("producer-property") {
         settings.set(&key, &value);
     }
     settings.set("bootstrap.servers", servers);
@@ -132,6 +146,10 @@ fn connect(options: &Options) -> Result<ThreadedProducer<Deliveries>, ToolError>
             None => settings.set_default(key, default),
         }
     }
+    // As Java's producer; librdkafka would go on for five minutes.
+    if settings.get("message.timeout.ms").is_none() {
+        settings.set_default("delivery.timeout.ms", "120000");
+    }
     // Java's partitioner, so that a key means the same partition for every client.
     settings.set("partitioner", "murmur2_random");
     settings.into_rdkafka().create_with_context(Deliveries::default()).map_err(ToolError::failed)
@@ -146,7 +164,7 @@ fn send(producer: &ThreadedProducer<Deliveries>, topic: &str, line: &Line<'_>) -
         let headers = line
             .headers
             .iter()
-            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: *value }));
         record = record.headers(headers);
     }
     loop {
@@ -164,7 +182,7 @@ fn send(producer: &ThreadedProducer<Deliveries>, topic: &str, line: &Line<'_>) -
 /// One input line, cut into the parts of a record.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Line<'a> {
-    headers: Vec<(&'a str, &'a [u8])>,
+    headers: Vec<(&'a str, Option<&'a [u8]>)>,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
 }
@@ -190,12 +208,12 @@ impl LineReader {
             )));
         }
         let mut settings = ClientSettings::from_file(options.value("reader-config"))?;
-        for (key, value) in options.pairs("property").map_err(ToolError::Usage)? {
+        for (key, value) in options.pairs("property") {
             settings.set(&key, &value);
         }
         let flag = |key| settings.get(key).is_some_and(|v| v.trim().eq_ignore_ascii_case("true"));
         let text = |key, default: &str| settings.get(key).unwrap_or(default).to_owned();
-        Ok(Self {
+        let reader = Self {
             parse_key: flag("parse.key"),
             key_separator: text("key.separator", "\t"),
             parse_headers: flag("parse.headers"),
@@ -204,14 +222,37 @@ impl LineReader {
             headers_key_separator: text("headers.key.separator", ":"),
             null_marker: settings.get("null.marker").map(str::to_owned),
             ignore_error: flag("ignore.error"),
-        })
+        };
+        reader.check_separators()?;
+        Ok(reader)
+    }
+
+    /// 3.9's rules about what must differ so that a line has one reading.
+    fn check_separators(&self) -> Result<(), ToolError> {
+        let (delimiter, separator) = (&self.headers_delimiter, &self.headers_separator);
+        let key_separator = &self.headers_key_separator;
+        let mut pairs = vec![
+            ("headers.delimiter", delimiter, "headers.separator", separator),
+            ("headers.delimiter", delimiter, "headers.key.separator", key_separator),
+            ("headers.separator", separator, "headers.key.separator", key_separator),
+        ];
+        if let Some(marker) = &self.null_marker {
+            pairs.push(("null.marker", marker, "key.separator", &self.key_separator));
+            pairs.push(("null.marker", marker, "headers.separator", separator));
+            pairs.push(("null.marker", marker, "headers.delimiter", delimiter));
+            pairs.push(("null.marker", marker, "headers.key.separator", key_separator));
+        }
+        match pairs.into_iter().find(|(_, one, _, other)| one == other) {
+            None => Ok(()),
+            Some((one, _, other, _)) => Err(ToolError::Failed(format!("{one} and {other} may not be equal"))),
+        }
     }
 
     fn parse<'a>(&self, number: u64, line: &'a [u8]) -> Result<Line<'a>, ToolError> {
         let mut parsed = Line::default();
         let mut rest = line;
         if self.parse_headers {
-            if let Some((headers, after)) = self.cut(rest, &self.headers_delimiter, "headers", number)? {
+            if let Some((headers, after)) = self.cut(rest, &self.headers_delimiter, "headers delimiter", number)? {
                 rest = after;
                 if !self.is_null(headers) {
                     parsed.headers = self.headers(headers, number)?;
@@ -219,7 +260,7 @@ impl LineReader {
             }
         }
         if self.parse_key {
-            if let Some((key, after)) = self.cut(rest, &self.key_separator, "key", number)? {
+            if let Some((key, after)) = self.cut(rest, &self.key_separator, "key separator", number)? {
                 rest = after;
                 parsed.key = (!self.is_null(key)).then_some(key);
             }
@@ -244,19 +285,29 @@ impl LineReader {
             Some(at) => Ok(Some((&line[..at], &line[at + separator.len()..]))),
             None if self.ignore_error => Ok(None),
             None => Err(ToolError::Failed(format!(
-                "No {what} found on line {number}: {}",
+                "No {what} found on line number {number}: '{}'",
                 String::from_utf8_lossy(line)
             ))),
         }
     }
 
-    fn headers<'a>(&self, text: &'a [u8], number: u64) -> Result<Vec<(&'a str, &'a [u8])>, ToolError> {
+    fn headers<'a>(
+        &self,
+        text: &'a [u8],
+        number: u64,
+    ) -> Result<Vec<(&'a str, Option<&'a [u8]>)>, ToolError> {
         let text = std::str::from_utf8(text)
             .map_err(|_| ToolError::Failed(format!("Headers on line {number} are not UTF-8")))?;
         text.split(self.headers_separator.as_str())
             .map(|pair| match pair.split_once(self.headers_key_separator.as_str()) {
-                Some((key, value)) => Ok((key, value.as_bytes())),
-                None if self.ignore_error => Ok((pair, &b""[..])),
+                Some((key, _)) if self.is_null(key.as_bytes()) => Err(ToolError::Failed(format!(
+                    "Header keys should not be equal to the null marker '{key}' as they can't be null"
+                ))),
+                Some((key, value)) => {
+                    let value = value.as_bytes();
+                    Ok((key, (!self.is_null(value)).then_some(value)))
+                }
+                None if self.ignore_error => Ok((pair, None)),
                 None => Err(ToolError::Failed(format!(
                     "No header key separator found in pair '{pair}' on line number {number}"
                 ))),
@@ -299,14 +350,25 @@ mod tests {
         let reader = reader(&["parse.key=true", "key.separator=:"]);
         let line = reader.parse(1, b"k:v:w").expect("parses");
         assert_eq!((line.key, line.value), (Some(&b"k"[..]), Some(&b"v:w"[..])));
-        assert_eq!(reader.parse(7, b"kv").unwrap_err().to_string(), "No key found on line 7: kv");
+        assert_eq!(reader.parse(7, b"kv").unwrap_err().to_string(), "No key separator found on line number 7: 'kv'");
     }
 
     #[test]
     fn headers_and_null_markers_are_those_of_3_9() {
         let reader = reader(&["parse.key=true", "parse.headers=true", "null.marker=NULL"]);
-        let line = reader.parse(1, b"h1:v1,h2:v2\tk\tNULL").expect("parses");
-        assert_eq!(line.headers, [("h1", &b"v1"[..]), ("h2", &b"v2"[..])]);
+        let line = reader.parse(1, b"h1:v1,h2:NULL\tk\tNULL").expect("parses");
+        assert_eq!(line.headers, [("h1", Some(&b"v1"[..])), ("h2", None)]);
         assert_eq!((line.key, line.value), (Some(&b"k"[..]), None));
+        let error = reader.parse(3, b"NULL:v\tk\tv").unwrap_err().to_string();
+        assert_eq!(error, "Header keys should not be equal to the null marker 'NULL' as they can't be null");
+        assert!(reader.parse(1, b"NULL\tk\tv").expect("no headers").headers.is_empty());
+    }
+
+    #[test]
+    fn separators_must_differ() {
+        let args = ["--property", "null.marker=,"].map(str::to_owned);
+        let options = Options::parse(&SPECS, &args).expect("parses");
+        let error = LineReader::from_options(&options).unwrap_err().to_string();
+        assert_eq!(error, "null.marker and headers.separator may not be equal");
     }
 }

@@ -13,6 +13,8 @@ mod admin;
 
 mod java_errors;
 
+mod brokers_in_zookeeper;
+
 mod topic_filter;
 
 pub mod topics;
@@ -56,64 +58,71 @@ type Outcome = Result<(), ToolError>;
 pub struct Tool {
     pub names: &'static [&'static str],
     pub about: &'static str,
-    /// Its options; empty for a tool with a grammar of its own.
-    specs: &'static [Spec],
-    run: fn(&[String]) -> i32,
+    grammar: Grammar,
 }
 
-/// All tools; help, dispatch and the documentation derive from this table.
+/// How a tool reads its arguments.
+enum Grammar {
+    /// As Kafka's tools: usage on stderr and exit code 1 where the call is wrong.
+    Kafka { specs: &'static [Spec], purpose: &'static str, run: fn(&Options) -> Outcome },
+    /// In its own way; the result is the exit code.
+    Own(fn(&[String]) -> i32),
+}
+
+/// All tools; help, dispatch and the check of the documentation derive from this table.
 pub const TOOLS: &[Tool] = &[
     Tool {
         names: &["kafka-topics", "topics"],
         about: "Create, list, describe, alter and delete topics",
-        specs: &topics::SPECS,
-        run: |args| run_java_style(&topics::SPECS, topics::PURPOSE, args, topics::run),
+        grammar: Grammar::Kafka { specs: &topics::SPECS, purpose: topics::PURPOSE, run: topics::run },
     },
     Tool {
         names: &["kafka-consumer-groups", "groups"],
         about: "List, describe, reset and delete consumer groups",
-        specs: &groups::SPECS,
-        run: |args| run_java_style(&groups::SPECS, groups::PURPOSE, args, groups::run),
+        grammar: Grammar::Kafka { specs: &groups::SPECS, purpose: groups::PURPOSE, run: groups::run },
     },
     Tool {
         names: &["kafka-console-producer", "produce"],
         about: "Send lines from standard input as records",
-        specs: &console_producer::SPECS,
-        run: |args| {
-            run_java_style(&console_producer::SPECS, console_producer::PURPOSE, args, console_producer::run)
+        grammar: Grammar::Kafka {
+            specs: &console_producer::SPECS,
+            purpose: console_producer::PURPOSE,
+            run: console_producer::run,
         },
     },
     Tool {
         names: &["kafka-console-consumer", "consume"],
         about: "Print records as they come",
-        specs: &console_consumer::SPECS,
-        run: |args| {
-            run_java_style(&console_consumer::SPECS, console_consumer::PURPOSE, args, console_consumer::run)
+        grammar: Grammar::Kafka {
+            specs: &console_consumer::SPECS,
+            purpose: console_consumer::PURPOSE,
+            run: console_consumer::run,
         },
     },
     Tool {
         names: &["zkCli", "zk"],
         about: "Look at and change znodes, interactively or one command at a time",
-        specs: &[],
-        run: zk_cli::run,
+        grammar: Grammar::Own(zk_cli::run),
     },
 ];
 
 /// Runs the tool called `name`; `None` if there is no such tool.
 pub fn run(name: &str, args: &[String]) -> Option<i32> {
     let tool = TOOLS.iter().find(|tool| tool.names.contains(&name))?;
-    Some((tool.run)(args))
+    Some(match tool.grammar {
+        Grammar::Kafka { specs, purpose, run } => run_kafka_style(specs, purpose, args, run),
+        Grammar::Own(run) => run(args),
+    })
 }
 
-/// Runs a tool with Kafka's option grammar: usage on stderr and exit code 1 where the call is wrong.
-fn run_java_style(specs: &[Spec], purpose: &str, args: &[String], tool: fn(&Options) -> Outcome) -> i32 {
+fn run_kafka_style(specs: &[Spec], purpose: &str, args: &[String], tool: fn(&Options) -> Outcome) -> i32 {
     let wants = |flag: &str| args.iter().any(|a| a == flag);
     if args.is_empty() || wants("--help") {
         eprint!("{purpose}\n{}", options::usage(specs));
         return i32::from(!wants("--help"));
     }
     if wants("--version") {
-        println!("{} (zoolog)", env!("CARGO_PKG_VERSION"));
+        out::say_line!("{} (zoolog)", env!("CARGO_PKG_VERSION"));
         return 0;
     }
     let outcome = Options::parse(specs, args).map_err(ToolError::Usage).and_then(|options| tool(&options));

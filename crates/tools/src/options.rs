@@ -132,14 +132,13 @@ impl Options {
         &self.rest
     }
 
-    /// `key=value` pairs of a repeatable option.
-    pub fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, String> {
-        self.values(name)
-            .map(|pair| match pair.split_once('=') {
-                Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-                None => Err(format!("Invalid command line properties: {pair}")),
-            })
-            .collect()
+    /// `key=value` pairs of a repeatable option; a key alone has an empty value, as with the originals.
+    pub fn pairs(&self, name: &str) -> Vec<(String, String)> {
+        let pair = |text: &str| {
+            let (key, value) = text.split_once('=').unwrap_or((text, ""));
+            (key.to_owned(), value.to_owned())
+        };
+        self.values(name).map(pair).collect()
     }
 }
 
@@ -211,7 +210,7 @@ mod tests {
     fn values_come_after_a_space_or_an_equals_sign() {
         let options = parse(&["--topic", "a", "--config=x=1", "--config", "y=2"]).expect("parses");
         assert_eq!(options.value("topic"), Some("a"));
-        assert_eq!(options.pairs("config").expect("pairs").len(), 2);
+        assert_eq!(options.pairs("config")[1], ("y".to_owned(), "2".to_owned()));
     }
 
     #[test]

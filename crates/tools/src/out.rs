@@ -8,6 +8,12 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+/// As [`say!`], and ends the line.
+macro_rules! say_line {
+    ($($arg:tt)*) => { $crate::out::write(format_args!("{}\n", format_args!($($arg)*))) };
+}
+pub(crate) use say_line;
+
 /// What [`say!`] calls.
 pub(crate) fn write(text: std::fmt::Arguments<'_>) {
     let mut stdout = std::io::stdout().lock();

@@ -6,6 +6,7 @@ use zk_proto::path::validate;
 
 use super::line::Args;
 use super::{Cli, CliError, print};
+use crate::out::say_line;
 use std::sync::atomic::Ordering;
 
 type Done = Result<(), CliError>;
@@ -57,6 +58,12 @@ const COMMANDS: &[Command] = &[
     Command { name: "whoami", usage: "", options: "", run: Session(whoami) },
 ];
 
+/// Names and usage, for the documentation's test.
+#[cfg(test)]
+pub(crate) fn usages() -> impl Iterator<Item = (&'static str, &'static str)> {
+    COMMANDS.iter().map(|command| (command.name, command.usage))
+}
+
 /// Runs one command line.
 pub(super) fn execute(cli: &mut Cli, words: &[String]) -> Done {
     let Some((name, rest)) = words.split_first() else {
@@ -75,7 +82,7 @@ pub(super) fn execute(cli: &mut Cli, words: &[String]) -> Done {
         Line(run) => run(cli, &args),
         Session(run) => {
             let Some(zk) = &cli.zk else {
-                println!("Not connected");
+                say_line!("Not connected");
                 return Ok(());
             };
             run(&Call { zk, runtime: &cli.runtime, args: &args, command })
@@ -139,7 +146,7 @@ impl Call<'_> {
 
     fn print_stat_if_asked(&self, stat: &zk_client::Stat) {
         if self.args.has('s') {
-            println!("{}", print::stat(stat));
+            say_line!("{}", print::stat(stat));
         }
     }
 
@@ -183,7 +190,7 @@ fn add_auth(call: &Call<'_>) -> Done {
 fn config(call: &Call<'_>) -> Done {
     let (data, stat) = call.wait(call.zk.get_config(call.args.has('w')), "/zookeeper/config")?;
     let text = data.map_or("null".to_owned(), |d| String::from_utf8_lossy(&d).into_owned());
-    println!("{}", if call.args.has('c') { client_addresses(&text) } else { text });
+    say_line!("{}", if call.args.has('c') { client_addresses(&text) } else { text });
     call.print_stat_if_asked(&stat);
     Ok(())
 }
@@ -271,9 +278,9 @@ fn get(call: &Call<'_>) -> Done {
     let (data, stat) = call.wait(call.zk.get_data(path, call.watch()), path)?;
     let data = data.unwrap_or(Bytes::from_static(b"null"));
     if call.args.has('x') {
-        println!("{}", print::hex_dump(&data));
+        say_line!("{}", print::hex_dump(&data));
     } else if call.args.has('b') {
-        println!("{}", print::base64(&data));
+        say_line!("{}", print::base64(&data));
     } else {
         // As it is: it need not be text.
         let mut out = std::io::stdout().lock();
@@ -286,14 +293,14 @@ fn get(call: &Call<'_>) -> Done {
 fn get_acl(call: &Call<'_>) -> Done {
     let path = call.path()?;
     let (acl, stat) = call.wait(call.zk.get_acl(path), path)?;
-    println!("{}", print::acl(&acl));
+    say_line!("{}", print::acl(&acl));
     call.print_stat_if_asked(&stat);
     Ok(())
 }
 
 fn get_all_children_number(call: &Call<'_>) -> Done {
     let path = call.path()?;
-    println!("{}", call.wait(call.zk.get_all_children_number(path), path)?);
+    say_line!("{}", call.wait(call.zk.get_all_children_number(path), path)?);
     Ok(())
 }
 
@@ -301,7 +308,7 @@ fn get_ephemerals(call: &Call<'_>) -> Done {
     let prefix = call.args.plain(0).unwrap_or("/");
     let mut paths = call.wait(call.zk.get_ephemerals(prefix), prefix)?;
     paths.sort();
-    println!("{}", print::list(&paths));
+    say_line!("{}", print::list(&paths));
     Ok(())
 }
 
@@ -309,12 +316,12 @@ fn ls(call: &Call<'_>) -> Done {
     let path = call.path()?;
     let watch = call.watch();
     if call.args.has('R') {
-        call.subtree(path, watch)?.iter().for_each(|node| println!("{node}"));
+        call.subtree(path, watch)?.iter().for_each(|node| say_line!("{node}"));
         return Ok(());
     }
     let (mut children, stat) = call.wait(call.zk.get_children2(path, watch), path)?;
     children.sort();
-    println!("{}", print::list(&children));
+    say_line!("{}", print::list(&children));
     call.print_stat_if_asked(&stat);
     Ok(())
 }
@@ -325,7 +332,7 @@ fn ls2(call: &Call<'_>) -> Done {
     eprintln!("'ls2' has been deprecated. Please use 'ls [-s] path' instead.");
     let (mut children, stat) = call.wait(call.zk.get_children2(path, call.args.plain.len() > 1), path)?;
     children.sort();
-    println!("{}\n{}", print::list(&children), print::stat(&stat));
+    say_line!("{}\n{}", print::list(&children), print::stat(&stat));
     Ok(())
 }
 
@@ -372,21 +379,21 @@ fn stat(call: &Call<'_>) -> Done {
     let path = call.path()?;
     let found = call.runtime.block_on(call.zk.exists(path, call.watch()));
     let found = found.map_err(|error| CliError::refused(&error, path))?;
-    println!("{}", print::stat(&found.ok_or(CliError::new(format!("Node does not exist: {path}")))?));
+    say_line!("{}", print::stat(&found.ok_or(CliError::new(format!("Node does not exist: {path}")))?));
     Ok(())
 }
 
 fn sync(call: &Call<'_>) -> Done {
     let path = call.path()?;
     call.wait(call.zk.sync(path), path)?;
-    println!("Sync is OK");
+    say_line!("Sync is OK");
     Ok(())
 }
 
 fn whoami(call: &Call<'_>) -> Done {
     let infos = call.wait(call.zk.who_am_i(), "")?;
-    println!("Auth scheme: User");
-    infos.iter().for_each(|info| println!("{}: {}", info.auth_scheme, info.user));
+    say_line!("Auth scheme: User");
+    infos.iter().for_each(|info| say_line!("{}: {}", info.auth_scheme, info.user));
     Ok(())
 }
 
@@ -406,7 +413,7 @@ fn connect(cli: &mut Cli, args: &Args) -> Done {
 fn history(cli: &mut Cli, _: &Args) -> Done {
     let first = cli.history.len().saturating_sub(11);
     for (number, line) in cli.history.iter().enumerate().skip(first) {
-        println!("{number} - {line}");
+        say_line!("{number} - {line}");
     }
     Ok(())
 }
@@ -415,7 +422,7 @@ fn print_watches(cli: &mut Cli, args: &Args) -> Done {
     match args.plain(0) {
         None => {
             let on = cli.print_watches.load(Ordering::Relaxed);
-            println!("printwatches is {}", if on { "on" } else { "off" });
+            say_line!("printwatches is {}", if on { "on" } else { "off" });
         }
         Some(word) => cli.print_watches.store(word == "on", Ordering::Relaxed),
     }
@@ -445,7 +452,7 @@ fn redo(cli: &mut Cli, args: &Args) -> Done {
 }
 
 fn version(_: &mut Cli, _: &Args) -> Done {
-    println!("ZooKeeper CLI version: zoolog {}", env!("CARGO_PKG_VERSION"));
+    say_line!("ZooKeeper CLI version: zoolog {}", env!("CARGO_PKG_VERSION"));
     Ok(())
 }
 

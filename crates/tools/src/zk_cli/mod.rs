@@ -17,6 +17,8 @@ use rustyline::error::ReadlineError;
 use tokio::runtime::Runtime;
 use zk_client::{ConnectOptions, ErrorCode, EventKind, Events, KeeperState, WatchEvent, ZkClient, ZkError};
 
+use crate::out::say_line;
+
 /// A command's failure: what to print on stderr, and the exit code of a one-shot call.
 #[derive(Debug)]
 pub(crate) struct CliError {
@@ -113,7 +115,7 @@ pub fn run(args: &[String]) -> i32 {
             return 1;
         }
     };
-    println!("Connecting to {}", flags.server);
+    say_line!("Connecting to {}", flags.server);
     let mut cli = Cli {
         runtime,
         options: ConnectOptions::new(&flags.server).session_timeout_ms(flags.timeout_ms),
@@ -124,7 +126,7 @@ pub fn run(args: &[String]) -> i32 {
     };
     cli.options.can_be_read_only = flags.read_only;
     if flags.command.is_empty() {
-        println!("Welcome to ZooKeeper!");
+        say_line!("Welcome to ZooKeeper!");
     }
     if let Err(error) = cli.connect() {
         eprintln!("{}", error.message);
@@ -134,6 +136,9 @@ pub fn run(args: &[String]) -> i32 {
     cli.close();
     exit_code
 }
+
+#[cfg(test)]
+pub(crate) use commands::usages;
 
 /// How long to look for a server before saying that there is none.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
@@ -190,10 +195,10 @@ impl Cli {
     /// Reads commands until the end of input, with editing and history where a person types.
     fn converse(&mut self) -> i32 {
         if !std::io::stdin().is_terminal() {
-            println!("JLine support is disabled");
+            say_line!("JLine support is disabled");
             return self.read_lines();
         }
-        println!("JLine support is enabled");
+        say_line!("JLine support is enabled");
         let Ok(mut editor) = DefaultEditor::new() else { return self.read_lines() };
         let mut exit_code = 0;
         while !self.quit {
@@ -260,7 +265,7 @@ async fn print_events(mut events: Events, print: Arc<AtomicBool>) {
 
 fn print_event(event: &WatchEvent) {
     let path = if event.path.is_empty() { "null" } else { &event.path };
-    println!(
+    say_line!(
         "\nWATCHER::\n\nWatchedEvent state:{:?} type:{:?} path:{path} zxid: {}",
         event.state, event.kind, event.zxid
     );
