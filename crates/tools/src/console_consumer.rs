@@ -232,7 +232,7 @@ fn connect(options: &Options) -> Result<BaseConsumer, ToolError> {
     let usage = |message: String| ToolError::Usage(message);
     let servers = servers(options)?;
     let mut settings = ClientSettings::from_file(options.value("consumer.config"))?;
-    for (key, value) in options.pairs("consumer-property") {
+    for (key, value) in options.lenient_pairs("consumer-property") {
         settings.set(&key, &value);
     }
     let beginning = options.has("from-beginning");
@@ -377,7 +377,7 @@ impl Formatter {
             )));
         }
         let mut settings = ClientSettings::from_file(options.value("formatter-config"))?;
-        for (key, value) in options.pairs("property") {
+        for (key, value) in options.lenient_pairs("property") {
             settings.set(&key, &value);
         }
         let flag =

@@ -118,7 +118,7 @@ fn connect(options: &Options) -> Result<ThreadedProducer<Deliveries>, ToolError>
         .or(options.value("broker-list"))
         .ok_or(usage("Missing required option(s) [bootstrap-server]"))?;
     let mut settings = ClientSettings::from_file(options.value("producer.config"))?;
-    for (key, value) in options.pairs("producer-property") {
+    for (key, value) in options.lenient_pairs("producer-property") {
         settings.set(&key, &value);
     }
     settings.set("bootstrap.servers", servers);
@@ -208,7 +208,7 @@ impl LineReader {
             )));
         }
         let mut settings = ClientSettings::from_file(options.value("reader-config"))?;
-        for (key, value) in options.pairs("property") {
+        for (key, value) in options.lenient_pairs("property") {
             settings.set(&key, &value);
         }
         let flag = |key| settings.get(key).is_some_and(|v| v.trim().eq_ignore_ascii_case("true"));

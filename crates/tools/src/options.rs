@@ -132,8 +132,16 @@ impl Options {
         &self.rest
     }
 
-    /// `key=value` pairs of a repeatable option; a key alone has an empty value, as with the originals.
-    pub fn pairs(&self, name: &str) -> Vec<(String, String)> {
+    /// `key=value` pairs of a repeatable option.
+    pub fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, String> {
+        match self.values(name).find(|pair| !pair.contains('=')) {
+            None => Ok(self.lenient_pairs(name)),
+            Some(pair) => Err(format!("Invalid command line properties: {pair}")),
+        }
+    }
+
+    /// As [`Options::pairs`], and a key alone has an empty value, as with the originals' `--property`.
+    pub fn lenient_pairs(&self, name: &str) -> Vec<(String, String)> {
         let pair = |text: &str| {
             let (key, value) = text.split_once('=').unwrap_or((text, ""));
             (key.to_owned(), value.to_owned())
@@ -210,7 +218,7 @@ mod tests {
     fn values_come_after_a_space_or_an_equals_sign() {
         let options = parse(&["--topic", "a", "--config=x=1", "--config", "y=2"]).expect("parses");
         assert_eq!(options.value("topic"), Some("a"));
-        assert_eq!(options.pairs("config")[1], ("y".to_owned(), "2".to_owned()));
+        assert_eq!(options.pairs("config").expect("pairs")[1], ("y".to_owned(), "2".to_owned()));
     }
 
     #[test]
