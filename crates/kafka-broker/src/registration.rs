@@ -87,12 +87,29 @@ pub async fn generate_broker_id(zk: &ZkClient, reserved_max: i32) -> Result<i32,
         .ok_or_else(|| RegistrationError::Data(format!("{} has run out of broker ids", path::BROKER_SEQID)))
 }
 
-/// Refuses to start next to another broker.
+/// Refuses to start next to another broker. Best asked before anything is registered.
 pub async fn check_alone(zk: &ZkClient, own_id: i32) -> Result<(), RegistrationError> {
     let ids = zk.get_children(path::BROKER_IDS, false).await?;
-    let Some(other) = ids.into_iter().find(|id| *id != own_id.to_string()) else { return Ok(()) };
+    match ids.into_iter().find(|id| *id != own_id.to_string()) {
+        Some(other) => Err(not_alone(zk, other).await),
+        None => Ok(()),
+    }
+}
+
+/// Refuses if another broker registered before this one: of two that start at once the earlier stays.
+pub async fn check_first(zk: &ZkClient, own_id: i32, own_epoch: i64) -> Result<(), RegistrationError> {
+    for other in zk.get_children(path::BROKER_IDS, false).await? {
+        let stat = zk.exists(&format!("{}/{other}", path::BROKER_IDS), false).await?;
+        if other != own_id.to_string() && stat.is_some_and(|stat| stat.czxid < own_epoch) {
+            return Err(not_alone(zk, other).await);
+        }
+    }
+    Ok(())
+}
+
+async fn not_alone(zk: &ZkClient, other: String) -> RegistrationError {
     let endpoint = owner(zk, &format!("{}/{other}", path::BROKER_IDS)).await.unwrap_or_else(|| "address unknown".to_owned());
-    Err(RegistrationError::NotAlone { other, endpoint })
+    RegistrationError::NotAlone { other, endpoint }
 }
 
 async fn owner(zk: &ZkClient, node: &str) -> Option<String> {

@@ -63,7 +63,6 @@ pub struct Handle {
 /// Starts a broker. Must be called within a tokio runtime with timers and I/O.
 pub async fn start(config: Config) -> Result<Handle, StartError> {
     let bound = bind_all(&config)?;
-    let advertised = advertised(&config, &bound);
     let logs = LogDirs::prepare(LogDirsOptions {
         dirs: config.logs.dirs.clone(),
         recovery_threads_per_dir: config.logs.recovery_threads_per_dir,
@@ -74,13 +73,25 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     last_session.close(connect_options(&config.zookeeper)).await;
     let (zk, events) = connect(&config.zookeeper).await?;
     last_session.note(&zk.session());
-    let logs = Arc::new(logs);
+    let session = zk.clone();
+    let outcome = join(config, bound, Arc::new(logs), zk, events).await;
+    // What a refused broker has registered must not stand in others' way until its session expires.
+    if outcome.is_err() && session.close().await.is_ok() {
+        last_session.forget();
+    }
+    outcome
+}
+
+/// From the session to the first request.
+async fn join(config: Config, bound: Vec<Bound>, logs: Arc<LogDirs>, zk: ZkClient, events: Events) -> Result<Handle, StartError> {
+    let advertised = advertised(&config, &bound);
     let (id, cluster_id) = identify(&config, &logs, &zk).await?;
     let topics = topic_configs(&zk, &config.topic_defaults).await?;
     load_logs(&logs, &topics, &config.topic_defaults).await?;
     info!("Cluster ID = {cluster_id}");
     registration::check_alone(&zk, id).await?;
-    registration::register(&zk, id, &config, &advertised).await?;
+    let epoch = registration::register(&zk, id, &config, &advertised).await?;
+    registration::check_first(&zk, id, epoch).await?;
     let broker = Arc::new(Broker::new(id, cluster_id, config, logs, zk));
     controller::start(&broker, events, advertised.clone()).await?;
     maintenance::start(&broker);
