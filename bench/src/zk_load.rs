@@ -52,9 +52,12 @@ pub fn measure(side: Side, scale: usize, table: &mut Table) -> Result<()> {
 }
 
 /// Opens a session and closes the connection: is the server serving?
+///
+/// A connection that Apache accepts while it starts is sometimes never answered; such a try is given up soon.
 pub fn probe(port: u16) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_millis(500);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Session::open(port).await.map(drop) })
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, Session::open(port)).await?.map(drop) })
 }
 
 #[derive(Debug, Clone, Copy)]
