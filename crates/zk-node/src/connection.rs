@@ -91,6 +91,8 @@ pub struct Connection {
     pub(crate) timeout_ms: i32,
     /// Clients before 3.4 do not know the field.
     pub(crate) knows_read_only: bool,
+    /// Its first malformed request was told of; the next ones are not.
+    pub(crate) complained_of: bool,
 }
 
 impl Connection {
@@ -106,6 +108,7 @@ impl Connection {
             established_wall_ms: wall_ms,
             timeout_ms: 0,
             knows_read_only: false,
+            complained_of: false,
         }
     }
 

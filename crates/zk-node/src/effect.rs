@@ -15,6 +15,8 @@ pub enum Effect {
     Send { conn: ConnId, range: Range<usize> },
     /// Send what there is, then close.
     Close { conn: ConnId, reason: CloseReason },
+    /// Tell the operator what a client did wrong; at most once a connection, which goes on.
+    Complain { conn: ConnId, what: String },
     /// Append to the log, in this order; answered by [`crate::Input::Durable`].
     Append { zxid: i64, payload: Bytes },
     /// End the log file after everything appended so far, and take a snapshot

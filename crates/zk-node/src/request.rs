@@ -5,7 +5,7 @@ use zk_proto::{ErrorCode, OpCode, Reader, Request, RequestHeader};
 use crate::clients::Answer;
 use crate::close::CloseReason;
 use crate::connection::{FixedZxid, Waiting, Work};
-use crate::effect::Effects;
+use crate::effect::{Effect, Effects};
 use crate::input::{ConnId, Now};
 use crate::node::Node;
 
@@ -90,7 +90,13 @@ impl Node {
     /// A body that cannot be read is answered and the connection kept. A multi has taken its zxid by then
     /// (`PrepRequestProcessor.pRequestHelper`), other requests have not.
     fn on_unreadable(&mut self, now: Now, conn: ConnId, xid: i32, op: OpCode, error: &str, fx: &mut Effects) {
-        tracing::warn!(conn = conn.0, xid, op = op.name(), error, "a request cannot be read");
+        tracing::debug!(conn = conn.0, xid, op = op.name(), error, "a request cannot be read");
+        if let Some(c) = self.clients.get_mut(conn)
+            && !std::mem::replace(&mut c.complained_of, true)
+        {
+            let what = format!("a {} request (xid {xid}) cannot be read: {error}", op.name());
+            fx.push(Effect::Complain { conn, what });
+        }
         if op == OpCode::Multi {
             return self.on_unreadable_multi(now, conn, xid, fx);
         }

@@ -22,13 +22,22 @@ pub(crate) struct Complaints {
 impl Complaints {
     /// Warns that a connection is closed, or counts it.
     pub(crate) fn closing(&self, now_ms: u64, peer: SocketAddr, reason: &dyn Display) {
+        self.say(now_ms, peer, format_args!("closing a connection: {reason}"));
+    }
+
+    /// Warns of what a client did on a connection that goes on, or counts it.
+    pub(crate) fn keeping(&self, now_ms: u64, peer: SocketAddr, what: &str) {
+        self.say(now_ms, peer, format_args!("{what}; the connection is kept"));
+    }
+
+    fn say(&self, now_ms: u64, peer: SocketAddr, what: std::fmt::Arguments<'_>) {
         self.roll(now_ms);
         if self.said.get() < LINES_MAX {
             self.said.set(self.said.get() + 1);
-            tracing::warn!(%peer, "closing a connection: {reason}");
+            tracing::warn!(%peer, "{what}");
         } else {
             self.unsaid.set(self.unsaid.get() + 1);
-            *self.last.borrow_mut() = format!("{peer}: {reason}");
+            *self.last.borrow_mut() = format!("{peer}: {what}");
         }
     }
 
@@ -39,7 +48,7 @@ impl Complaints {
         }
         let unsaid = self.unsaid.replace(0);
         if unsaid > 0 {
-            tracing::warn!(count = unsaid, last = %self.last.borrow(), "more connections were closed within a minute");
+            tracing::warn!(count = unsaid, last = %self.last.borrow(), "more connections misbehaved within a minute");
         }
         self.said.set(0);
         self.window_end_ms.set(now_ms + WINDOW_MS);

@@ -148,6 +148,10 @@ impl Server {
                     link.close_after_sending(self.clock.now().mono_ms + LINGER_MS);
                     touch(&mut touched, link);
                 }
+                Effect::Complain { conn, what } => {
+                    let Some(link) = self.recent(&touched, conn) else { continue };
+                    self.complaints.keeping(self.clock.now().mono_ms, link.peer, &what);
+                }
                 Effect::Append { zxid, payload } => {
                     self.appends.borrow_mut().push(LogCommand::Append { zxid, payload });
                     self.appended.notify_one();

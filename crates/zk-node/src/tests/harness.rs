@@ -30,6 +30,7 @@ pub(super) struct Harness {
     pub(super) got: BTreeMap<ConnId, VecDeque<Got>>,
     pub(super) closed: BTreeMap<ConnId, CloseReason>,
     pub(super) snapshots: usize,
+    pub(super) complaints: Vec<ConnId>,
     options: Options,
     handshaken: BTreeMap<ConnId, bool>,
     next_conn: u64,
@@ -57,6 +58,7 @@ impl Harness {
             got: BTreeMap::new(),
             closed: BTreeMap::new(),
             snapshots: 0,
+            complaints: Vec::new(),
             handshaken: BTreeMap::new(),
             next_conn: 0,
         }
@@ -80,6 +82,7 @@ impl Harness {
                 }
                 Effect::Close { conn, reason } => drop(self.closed.insert(conn, reason)),
                 Effect::Append { zxid, payload } => self.volatile.push_back((zxid, payload)),
+                Effect::Complain { conn, .. } => self.complaints.push(conn),
                 Effect::Snapshot => self.snapshots += 1,
             }
         }

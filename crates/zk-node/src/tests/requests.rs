@@ -50,6 +50,7 @@ fn a_body_that_cannot_be_read_is_answered_and_the_connection_kept() {
     h.send(conn, 4, &create("/a", 0));
     h.sync_log();
     assert_eq!(h.reply(conn), (4, ErrorCode::Ok));
+    assert_eq!(h.complaints, [conn], "told once, however many there are");
 }
 
 #[test]
