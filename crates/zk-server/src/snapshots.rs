@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
@@ -31,6 +31,8 @@ const CHUNKS_MAX: usize = 4;
 #[derive(Default)]
 pub(crate) struct Snapshots {
     busy: Cell<bool>,
+    /// The last one's writer.
+    thread: Cell<Option<JoinHandle<()>>>,
 }
 
 enum Part {
@@ -39,6 +41,13 @@ enum Part {
 }
 
 impl Snapshots {
+    /// Waits for the writer, which holds the directory's lock. Whoever sends it parts must be gone.
+    pub(crate) fn join(&self) {
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the snapshot thread panicked");
+        }
+    }
+
     /// Begins one in the background, unless one is being taken.
     pub(crate) fn begin(&self, server: &Rc<Server>) {
         if self.busy.replace(true) {
@@ -74,7 +83,7 @@ async fn take(server: &Rc<Server>) -> Result<i64, StoreError> {
     let (parts, from_server) = mpsc::channel(CHUNKS_MAX);
     let (done, outcome) = oneshot::channel();
     let (data, compression) = (server.data.clone(), server.config.snapshot_compression);
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("zk-snapshot".to_owned())
         .spawn(move || drop(done.send(write(&data, &head, compression, from_server))))
         .map_err(|source| StoreError::Io {
@@ -82,6 +91,7 @@ async fn take(server: &Rc<Server>) -> Result<i64, StoreError> {
             path: server.data.snap_dir().to_owned(),
             source,
         })?;
+    server.snapshots.thread.set(Some(thread));
     let mut cursor = SnapshotCursor::default();
     let mut chunk = Writer::new();
     while !cursor.is_done() {
@@ -95,7 +105,10 @@ async fn take(server: &Rc<Server>) -> Result<i64, StoreError> {
     let end = tail(server.node.borrow().tree(), &server.config);
     let _ = parts.send(Part::End(end)).await;
     drop(parts);
-    match outcome.await {
+    let outcome = outcome.await;
+    // The thread is at its end. It must not outlive the server, for it holds the directory's lock.
+    server.snapshots.join();
+    match outcome {
         Ok(written) => written.map(|()| zxid),
         Err(_) => Err(StoreError::Poisoned("the snapshot thread ended unexpectedly".to_owned())),
     }
