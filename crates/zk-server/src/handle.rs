@@ -213,9 +213,11 @@ impl Prepared {
         let server = Server::new(self.config, self.node, self.data, self.log, self.clock, self.startup);
         let local = LocalSet::new();
         let result =
-            self.runtime.block_on(local.run_until(serve(server, self.listener, self.reports, orders)));
-        // Connections and tasks go first, then the log's thread, then the lock on the directory.
+            self.runtime.block_on(local.run_until(serve(server.clone(), self.listener, self.reports, orders)));
+        // Connections and tasks go first, then the threads that write, then the lock on the directory.
         drop(local);
+        server.snapshots.join();
+        drop(server);
         log.abandon();
         if self.log_thread.join().is_err() {
             tracing::error!("the log thread panicked");
