@@ -28,6 +28,9 @@ struct Args {
     /// Only these parts.
     #[arg(long, value_delimiter = ',', default_values_t = Part::ALL)]
     only: Vec<Part>,
+    /// Only these sides.
+    #[arg(long, value_delimiter = ',', default_values_t = Side::BOTH)]
+    sides: Vec<Side>,
     /// A tenth of the work, to see that everything runs; not for publishing.
     #[arg(long)]
     quick: bool,
@@ -59,7 +62,7 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let mut table = Table::default();
     for round in 1..=args.rounds {
-        for side in Side::BOTH {
+        for &side in &args.sides {
             eprintln!("round {round} of {}: {side}", args.rounds);
             run_side(side, &args, &mut table)?;
         }

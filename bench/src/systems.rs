@@ -13,9 +13,11 @@ use testkit::{Server, Zoolog, free_port};
 pub const APACHE_ZOOKEEPER: &str = "zookeeper-3.9.3";
 pub const APACHE_KAFKA: &str = "kafka-3.9.1";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Side {
+    #[value(name = "zoolog")]
     Zoolog,
+    #[value(name = "Apache")]
     Apache,
 }
 
