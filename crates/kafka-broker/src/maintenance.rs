@@ -17,7 +17,6 @@ use crate::clock;
 const FLUSH_CHECK_MS_MAX: u64 = 1000;
 /// How often files whose deletion delay is over are looked for.
 const DELETE_CHECK_MS: u64 = 15_000;
-const PRODUCER_EXPIRY_MS: u64 = 600_000;
 /// How often idle connections are looked for.
 const IDLE_CHECK_MS: u64 = 2_000;
 /// A connection quiet for this long gives its large buffer back.
@@ -32,7 +31,8 @@ pub fn start(broker: &Arc<Broker>) {
     });
     every(broker, delay, DELETE_CHECK_MS, LogDirs::delete_pass);
     every(broker, 1000, logs.flush_scheduler_ms.min(FLUSH_CHECK_MS_MAX), LogDirs::flush_pass);
-    every(broker, PRODUCER_EXPIRY_MS, PRODUCER_EXPIRY_MS, LogDirs::expire_producers);
+    let producer_ids = logs.producer_id_expiration_check_ms;
+    every(broker, producer_ids, producer_ids, LogDirs::expire_producers);
     every(broker, delay, logs.recovery_point_checkpoint_ms, |logs, _| report(logs.checkpoint_recovery_points()));
     every(broker, delay, logs.start_offset_checkpoint_ms, |logs, _| report(logs.checkpoint_log_starts()));
     let high_watermarks = logs.high_watermark_checkpoint_ms;

@@ -35,7 +35,7 @@ mod snapshots;
 mod clock;
 mod four_letter;
 
-pub use config::{Config, ConfigError, SystemProperties};
+pub use config::{Config, ConfigError, DocumentedKey, SystemProperties, documented_keys};
 pub use error::{ServerError, StartError};
 pub use four_letter::Whitelist;
 pub use handle::{Handle, start};

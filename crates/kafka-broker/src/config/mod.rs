@@ -86,6 +86,7 @@ pub struct LogManagerConfig {
     pub high_watermark_checkpoint_ms: u64,
     pub flush_scheduler_ms: u64,
     pub producer_id_expiration_ms: i64,
+    pub producer_id_expiration_check_ms: u64,
 }
 
 /// Consumer groups and their offsets topic.
@@ -128,7 +129,6 @@ pub struct Config {
     pub delete_topics: bool,
     pub fetch_bytes_max: usize,
     pub fetch_sessions_max: usize,
-    pub request_timeout_ms: u64,
     /// What was set, for DescribeConfigs.
     pub set: BTreeMap<String, String>,
 }
@@ -257,7 +257,6 @@ impl Settings {
             delete_topics: self.flag("delete.topic.enable")?,
             fetch_bytes_max: self.size("fetch.max.bytes")?,
             fetch_sessions_max: self.size("max.incremental.fetch.session.cache.slots")?,
-            request_timeout_ms: self.duration("request.timeout.ms")?,
             set: self.set,
         })
     }
@@ -350,6 +349,7 @@ impl Settings {
             high_watermark_checkpoint_ms: self.duration("replica.high.watermark.checkpoint.interval.ms")?,
             flush_scheduler_ms: self.duration("log.flush.scheduler.interval.ms")?,
             producer_id_expiration_ms: self.int("producer.id.expiration.ms")?,
+            producer_id_expiration_check_ms: self.duration("producer.id.expiration.check.interval.ms")?,
         })
     }
 

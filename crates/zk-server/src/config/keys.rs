@@ -199,6 +199,37 @@ pub(crate) fn standing(key: &str) -> Standing {
     exact.or_else(family).map_or(Standing::Unknown, |(_, standing)| *standing)
 }
 
+/// A key, or a family of them, as the documentation lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DocumentedKey {
+    /// A family's name is the prefix of its keys.
+    pub name: &'static str,
+    pub is_family: bool,
+    /// `honoured`, `ensemble`, `pending`, `refused` or `moot`.
+    pub standing: &'static str,
+    /// The one value that is no deviation, for `pending` and `refused`; may be empty.
+    pub harmless: &'static str,
+}
+
+/// The whole registry in alphabetical order, for documentation.
+pub fn documented_keys() -> Vec<DocumentedKey> {
+    let row = |(name, standing): (&'static str, Standing), is_family| {
+        let (standing, harmless) = match standing {
+            Honoured => ("honoured", ""),
+            Ensemble => ("ensemble", ""),
+            NotYet(usual) => ("pending", usual),
+            NotYetUnsafe(usual) => ("refused", usual),
+            Moot => ("moot", ""),
+            Standing::Unknown => ("unknown", ""),
+        };
+        DocumentedKey { name, is_family, standing, harmless }
+    };
+    let exact = EXACT.iter().map(|entry| row(*entry, false));
+    let mut keys: Vec<_> = exact.chain(PREFIXES.iter().map(|entry| row(*entry, true))).collect();
+    keys.sort_by_key(|key| (key.name.to_ascii_lowercase(), key.is_family));
+    keys
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

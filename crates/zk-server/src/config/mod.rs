@@ -15,6 +15,7 @@ use zk_store::Compression;
 
 use crate::four_letter::Whitelist;
 use keys::Standing;
+pub use keys::{DocumentedKey, documented_keys};
 use quorum::Quorum;
 use settings::Settings;
 pub use settings::SystemProperties;

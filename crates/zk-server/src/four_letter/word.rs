@@ -98,6 +98,11 @@ impl Whitelist {
         names().filter_map(|name| Word::from_bytes(name.as_bytes().try_into().ok()?)).collect()
     }
 
+    /// Every word there is, with whether this list opens it.
+    pub fn words(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        WORDS.iter().map(|(name, word)| (*name, self.allows(*word)))
+    }
+
     pub(crate) fn allows(&self, word: Word) -> bool {
         self.open.contains(&word)
     }
