@@ -58,7 +58,7 @@ class Report:
         except Exception as error:
             self.failed.append(name)
             print(f"FAILED  {name} ({time.monotonic() - begun:.1f} s): {type(error).__name__}: {error}", flush=True)
-            if not isinstance(error, AssertionError):
+            if not isinstance(error, AssertionError) or not str(error):
                 traceback.print_exc()
 
     def run(self, *checks):
