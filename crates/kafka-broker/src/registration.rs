@@ -32,7 +32,7 @@ pub enum RegistrationError {
     )]
     Taken { path: String, id: i32, owner: String, waited_ms: u64 },
     #[error(
-        "broker {other} ({endpoint}) is registered in this ZooKeeper: this release runs one broker in a cluster; stop that broker, or give this one a cluster of its own with a chroot in zookeeper.connect (host:2181/name)"
+        "broker {other} ({endpoint}) is registered in this ZooKeeper: this release runs one broker in a cluster; stop that broker (after a crash it goes when its session expires), or give this one a cluster of its own with a chroot in zookeeper.connect (host:2181/name)"
     )]
     NotAlone { other: String, endpoint: String },
 }

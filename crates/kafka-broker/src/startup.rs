@@ -8,16 +8,19 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kafka_controller::zkdata::{config_decode, path};
 use kafka_log::{LogConfig, LogDirs, LogDirsOptions, LogError, MetaProperties};
 use thiserror::Error;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 use zk_client::{ConnectOptions, Events, ZkClient, ZkError};
 
 use crate::broker::Broker;
 use crate::config::{Config, Listener, ZooKeeperConfig};
+use crate::groups::OFFSETS_TOPIC;
 use crate::last_session::LastSession;
 use crate::net::listener::{self, BindError, Bound};
 use crate::registration::{self, RegistrationError};
@@ -25,6 +28,10 @@ use crate::{clock, controller, maintenance};
 
 /// Files of logs kept open at once; the rest are reopened as needed.
 const OPEN_FILES_MAX: usize = 4096;
+
+/// How long a stop waits for requests in flight.
+const DRAIN_WAIT: Duration = Duration::from_secs(1);
+const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Why the broker did not start. One line each: what, why, what to do.
 #[derive(Debug, Error)]
@@ -122,8 +129,9 @@ impl Handle {
         info!("[KafkaServer id={}] shutting down", broker.id);
         self.acceptors.iter().for_each(JoinHandle::abort);
         broker.connections.close_all();
+        resign_all(&broker);
+        drain(&broker).await;
         broker.tasks.stop().await;
-        broker.partitions.all().iter().for_each(|partition| partition.resign());
         let logs = broker.logs.clone();
         // ZooKeeper-mode brokers of 3.9 write −1 for the epoch.
         match tokio::task::spawn_blocking(move || logs.shutdown(-1, clock::wall_ms())).await {
@@ -138,6 +146,24 @@ impl Handle {
             LastSession::in_dir(&broker.config.logs.dirs[0]).forget();
         }
         info!("[KafkaServer id={}] shut down completed", broker.id);
+    }
+}
+
+/// Gives up every lead: what waits is answered, nothing more is appended.
+fn resign_all(broker: &Arc<Broker>) {
+    for partition in broker.partitions.all() {
+        partition.resign();
+        if &**partition.topic() == OFFSETS_TOPIC {
+            broker.groups.on_resigned(broker, &partition);
+        }
+    }
+}
+
+/// Lets connections finish the request they are at.
+async fn drain(broker: &Broker) {
+    let deadline = Instant::now() + DRAIN_WAIT;
+    while broker.connections.count() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(DRAIN_LOOK_EVERY).await;
     }
 }
 

@@ -115,6 +115,7 @@ fn success(broker: &Broker, ctx: &RequestContext, new: &NewTopic) -> CreatableTo
     };
     CreatableTopicResult {
         name: new.name.clone(),
+        error_message: None,
         num_partitions: i32::try_from(new.assignment.len()).unwrap_or(i32::MAX),
         replication_factor: new.assignment.first().and_then(|list| i16::try_from(list.len()).ok()).unwrap_or(-1),
         configs,

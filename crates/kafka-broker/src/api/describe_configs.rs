@@ -34,7 +34,12 @@ pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: Describ
             BROKER => describe_broker(broker, ctx, &request, resource),
             other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
         };
-        let mut result = DescribeConfigsResult { resource_type: resource.resource_type, resource_name: resource.resource_name.clone(), ..Default::default() };
+        let mut result = DescribeConfigsResult {
+            error_message: None,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            ..Default::default()
+        };
         match described {
             Ok(configs) => result.configs = configs,
             Err((code, message)) => (result.error_code, result.error_message) = (code.code(), Some(message)),
@@ -79,6 +84,7 @@ fn topic_row(shown: Shown, version: i16, include_synonyms: bool) -> DescribeConf
         config_source: if version >= 1 { shown.source as i8 } else { -1 },
         synonyms: synonyms.map(|(name, value, source)| DescribeConfigsSynonym { name, value: Some(value), source: source as i8 }).collect(),
         config_type: shown.def.kind.wire_code(),
+        documentation: None,
         ..Default::default()
     }
 }
@@ -124,6 +130,7 @@ fn broker_row(broker: &Broker, key: &Key, version: i16, include_synonyms: bool) 
         is_sensitive: sensitive,
         synonyms: if include_synonyms { synonyms } else { Vec::new() },
         config_type: wire_type(key.kind),
+        documentation: None,
         ..Default::default()
     }
 }

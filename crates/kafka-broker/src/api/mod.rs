@@ -8,7 +8,7 @@
 //! 2. `mod <snake_name>;` below and one line in `serve_apis!`. The line drives dispatch *and* what ApiVersions advertises.
 //!
 //! Requests borrow nothing, but their `Bytes` are slices of the connection's frame buffer: copy what outlives the request.
-//! Handlers are cancelled when their connection ends; anything that must finish runs in its own task.
+//! A handler runs to its end even if its client is gone; only the end of the process cancels it.
 
 mod alter_configs;
 mod api_versions;
