@@ -1,12 +1,14 @@
 //! A cluster, and two sets of tools to run against it.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use testkit::originals::{home, run};
-use testkit::{Kafka, Server, ZooKeeper, Zoolog, free_port};
+use testkit::{Kafka, Server, ZooKeeper, Zoolog, free_port, wait_until};
 
 /// A broker with its ZooKeeper.
 pub struct Cluster {
@@ -32,8 +34,14 @@ impl Cluster {
         let dir = TempDir::new()?;
         let (server, zookeeper_port) = Zoolog::find()?.dev(&dir.path().join("dev"))?;
         let bootstrap = format!("127.0.0.1:{}", server.port);
-        let zookeeper = format!("127.0.0.1:{zookeeper_port}");
-        Ok(Self { bootstrap, zookeeper, _servers: vec![server], dir })
+        let cluster =
+            Self { bootstrap, zookeeper: format!("127.0.0.1:{zookeeper_port}"), _servers: vec![server], dir };
+        // The port is open before the broker has registered.
+        let registered = format!("-server {} ls /brokers/ids", cluster.zookeeper);
+        wait_until("the broker is registered", Duration::from_secs(10), || {
+            ours(ZK_CLI, &registered, "").ok()?.stdout.ends_with("[0]\n").then_some(())
+        })?;
+        Ok(cluster)
     }
 
     pub fn dir(&self) -> &Path {
@@ -69,6 +77,8 @@ pub const CONSUMER: Tool = Tool {
     class_2_7: "kafka.tools.ConsoleConsumer",
     class_3_9: "org.apache.kafka.tools.consumer.ConsoleConsumer",
 };
+
+const ZK_CLI: Tool = Tool { name: "zkCli", class_2_7: "", class_3_9: "" };
 
 /// What a tool did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,20 +146,28 @@ pub fn words_only(text: &str) -> String {
 /// The same call by both: exit codes and standard output must be the same.
 pub fn same(version: &str, tool: Tool, line: &str, normal: Normal) -> Result<Ran> {
     let (one, other) = (ours(tool, line, "")?, theirs(version, tool, line, "")?);
-    compare(line, &one, &other, normal)?;
+    compare(&format!("{version} {line}"), &one, &other, normal);
     Ok(one)
 }
 
-pub fn compare(line: &str, ours: &Ran, theirs: &Ran, normal: Normal) -> Result<()> {
-    ensure!(
-        normal(&ours.stdout) == normal(&theirs.stdout) && ours.code == theirs.code,
-        "{line}\n---- ours ({:?})\n{}\n{}\n---- theirs ({:?})\n{}\n{}",
-        ours.code,
-        ours.stdout,
-        ours.stderr,
-        theirs.code,
-        theirs.stdout,
-        theirs.stderr
-    );
+thread_local! {
+    /// Found in this thread's test, to be shown all together.
+    static DIFFERENCES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Notes a difference, for [`verdict`].
+pub fn compare(what: &str, ours: &Ran, theirs: &Ran, normal: Normal) {
+    if normal(&ours.stdout) == normal(&theirs.stdout) && ours.code == theirs.code {
+        return;
+    }
+    let shown = |ran: &Ran| format!("({:?})\n{}{}", ran.code, ran.stdout, ran.stderr);
+    let text = format!("==== {what}\n-- ours {}\n-- theirs {}", shown(ours), shown(theirs));
+    DIFFERENCES.with_borrow_mut(|all| all.push(text));
+}
+
+/// Fails if a comparison of this test has.
+pub fn verdict() -> Result<()> {
+    let all = DIFFERENCES.take();
+    ensure!(all.is_empty(), "{} differences\n{}", all.len(), all.join("\n"));
     Ok(())
 }
