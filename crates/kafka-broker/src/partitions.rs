@@ -7,10 +7,13 @@ use parking_lot::RwLock;
 
 use crate::image::Map;
 
+/// The replicas of one topic, by partition number.
+type OfTopic = Vec<Option<Arc<Partition>>>;
+
 /// Registry of hosted replicas.
 #[derive(Debug, Default)]
 pub struct Partitions {
-    topics: RwLock<Map<Arc<str>, Vec<Option<Arc<Partition>>>>>,
+    topics: RwLock<Map<Arc<str>, OfTopic>>,
 }
 
 impl Partitions {

@@ -131,7 +131,6 @@ fn broker_row(broker: &Broker, key: &Key, version: i16, include_synonyms: bool) 
         synonyms: if include_synonyms { synonyms } else { Vec::new() },
         config_type: wire_type(key.kind),
         documentation: None,
-        ..Default::default()
     }
 }
 
