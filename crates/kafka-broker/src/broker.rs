@@ -82,7 +82,11 @@ impl Broker {
     }
 
     /// Waits until the image satisfies `condition`; false if `deadline` comes first.
-    pub async fn wait_for_image(&self, deadline: tokio::time::Instant, condition: impl Fn(&MetadataImage) -> bool) -> bool {
+    pub async fn wait_for_image(
+        &self,
+        deadline: tokio::time::Instant,
+        condition: impl Fn(&MetadataImage) -> bool,
+    ) -> bool {
         let mut versions = self.image_version.subscribe();
         loop {
             if condition(&self.image.load()) {
@@ -124,7 +128,10 @@ impl Broker {
     pub fn on_replica_error(&self, partition: &Partition, error: &ReplicaError) {
         match error {
             ReplicaError::Log(log) if log.is_disk_failure() => {
-                error!("{}: {log}; the partition is offline until the disk is repaired and the broker restarted", partition.name());
+                error!(
+                    "{}: {log}; the partition is offline until the disk is repaired and the broker restarted",
+                    partition.name()
+                );
             }
             other => debug!("{}: {other}", partition.name()),
         }

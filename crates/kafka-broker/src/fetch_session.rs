@@ -107,7 +107,11 @@ impl Session {
     }
 
     fn forget(&mut self, forgotten: &Forgotten) {
-        let Some(at) = self.index.remove(&Key::new(forgotten.topic.as_ref(), forgotten.topic_id, forgotten.partition)) else { return };
+        let Some(at) =
+            self.index.remove(&Key::new(forgotten.topic.as_ref(), forgotten.topic_id, forgotten.partition))
+        else {
+            return;
+        };
         self.partitions.swap_remove(at);
         if let Some(moved) = self.partitions.get(at) {
             self.index.insert(Key::of(&moved.target), at);
@@ -125,7 +129,8 @@ impl Session {
     pub fn note(&mut self, target: &FetchTarget, outcome: PartitionOutcome) -> bool {
         let Some(&at) = self.index.get(&Key::of(target)) else { return true };
         let cached = &mut self.partitions[at];
-        let changed = cached.high_watermark != outcome.high_watermark || cached.log_start_offset != outcome.log_start_offset;
+        let changed = cached.high_watermark != outcome.high_watermark
+            || cached.log_start_offset != outcome.log_start_offset;
         cached.high_watermark = outcome.high_watermark;
         cached.log_start_offset = outcome.log_start_offset;
         if outcome.error {
@@ -192,7 +197,12 @@ impl FetchSessions {
     }
 
     /// Finds or makes the context of a request. `random_id` yields candidates for a new session's id.
-    pub fn context(&self, request: SessionRequest, now_ms: u64, random_id: impl FnMut() -> i32) -> FetchContext {
+    pub fn context(
+        &self,
+        request: SessionRequest,
+        now_ms: u64,
+        random_id: impl FnMut() -> i32,
+    ) -> FetchContext {
         match request.epoch {
             FINAL_EPOCH => {
                 self.slots.lock().remove(&request.id);
@@ -227,7 +237,9 @@ impl FetchSessions {
 
     fn continue_session(&self, request: SessionRequest, now_ms: u64) -> FetchContext {
         let mut slots = self.slots.lock();
-        let Some(slot) = slots.get_mut(&request.id) else { return FetchContext::Error(ErrorCode::FetchSessionIdNotFound) };
+        let Some(slot) = slots.get_mut(&request.id) else {
+            return FetchContext::Error(ErrorCode::FetchSessionIdNotFound);
+        };
         slot.used_ms = now_ms;
         let shared = slot.session.clone();
         let mut session = shared.lock();
@@ -260,14 +272,20 @@ fn next_epoch(epoch: i32) -> i32 {
 }
 
 /// Frees a slot if all are taken and one may be.
-fn make_room(slots: &mut HashMap<i32, Slot, foldhash::fast::RandomState>, slots_max: usize, size: usize, now_ms: u64) -> bool {
+fn make_room(
+    slots: &mut HashMap<i32, Slot, foldhash::fast::RandomState>,
+    slots_max: usize,
+    size: usize,
+    now_ms: u64,
+) -> bool {
     if slots.len() < slots_max {
         return true;
     }
     let stale = |slot: &Slot| now_ms.saturating_sub(slot.used_ms) > EVICTION_AGE_MS;
     let smaller = |slot: &Slot| slot.size < size && now_ms.saturating_sub(slot.created_ms) > EVICTION_AGE_MS;
     let oldest = slots.iter().filter(|(_, slot)| stale(slot)).min_by_key(|(_, slot)| slot.used_ms);
-    let victim = oldest.or_else(|| slots.iter().filter(|(_, slot)| smaller(slot)).min_by_key(|(_, slot)| slot.size));
+    let victim =
+        oldest.or_else(|| slots.iter().filter(|(_, slot)| smaller(slot)).min_by_key(|(_, slot)| slot.size));
     let Some(id) = victim.map(|(id, _)| *id) else { return false };
     slots.remove(&id).is_some()
 }
@@ -292,7 +310,12 @@ mod tests {
         SessionRequest { id, epoch, uses_topic_ids: false, targets, forgotten: Vec::new() }
     }
 
-    fn open(sessions: &FetchSessions, id: i32, now_ms: u64, targets: Vec<FetchTarget>) -> Option<Arc<Mutex<Session>>> {
+    fn open(
+        sessions: &FetchSessions,
+        id: i32,
+        now_ms: u64,
+        targets: Vec<FetchTarget>,
+    ) -> Option<Arc<Mutex<Session>>> {
         match sessions.context(request(0, 0, targets), now_ms, || id) {
             FetchContext::Full(_, session) => Some(session),
             _ => None,
@@ -300,7 +323,13 @@ mod tests {
     }
 
     fn quiet(high_watermark: i64) -> PartitionOutcome {
-        PartitionOutcome { error: false, has_records: false, diverges: false, high_watermark, log_start_offset: 0 }
+        PartitionOutcome {
+            error: false,
+            has_records: false,
+            diverges: false,
+            high_watermark,
+            log_start_offset: 0,
+        }
     }
 
     #[test]
@@ -310,7 +339,11 @@ mod tests {
         assert!(session.lock().note(&target("a", 0, 0), quiet(5)), "first told");
         assert!(!session.lock().note(&target("a", 0, 0), quiet(5)), "nothing new");
         assert!(session.lock().note(&target("a", 0, 0), quiet(6)), "high watermark moved");
-        let FetchContext::Incremental(targets, _) = sessions.context(request(7, 1, vec![target("a", 1, 9)]), 0, || 0) else { panic!() };
+        let FetchContext::Incremental(targets, _) =
+            sessions.context(request(7, 1, vec![target("a", 1, 9)]), 0, || 0)
+        else {
+            panic!()
+        };
         assert_eq!(targets.iter().map(|t| t.fetch_offset).collect::<Vec<_>>(), [0, 9]);
         session.lock().check();
     }
@@ -345,7 +378,10 @@ mod tests {
         };
         assert_eq!(error(request(8, 1, vec![])), ErrorCode::FetchSessionIdNotFound);
         assert_eq!(error(request(7, 2, vec![])), ErrorCode::InvalidFetchSessionEpoch);
-        assert_eq!(error(SessionRequest { uses_topic_ids: true, ..request(7, 1, vec![]) }), ErrorCode::FetchSessionTopicIdError);
+        assert_eq!(
+            error(SessionRequest { uses_topic_ids: true, ..request(7, 1, vec![]) }),
+            ErrorCode::FetchSessionTopicIdError
+        );
     }
 
     #[test]
@@ -354,10 +390,14 @@ mod tests {
         let session = open(&sessions, 7, 0, (0..3).map(|p| target("a", p, 0)).collect()).expect("a session");
         let forget = |p| Forgotten { topic: Some("a".into()), topic_id: Uuid::ZERO, partition: p };
         let some = SessionRequest { forgotten: vec![forget(0)], ..request(7, 1, vec![]) };
-        assert!(matches!(sessions.context(some, 0, || 0), FetchContext::Incremental(left, _) if left.len() == 2));
+        assert!(
+            matches!(sessions.context(some, 0, || 0), FetchContext::Incremental(left, _) if left.len() == 2)
+        );
         session.lock().check();
         let rest = SessionRequest { forgotten: vec![forget(1), forget(2)], ..request(7, 2, vec![]) };
-        assert!(matches!(sessions.context(rest, 0, || 0), FetchContext::Sessionless(left) if left.is_empty()));
+        assert!(
+            matches!(sessions.context(rest, 0, || 0), FetchContext::Sessionless(left) if left.is_empty())
+        );
         assert_eq!(sessions.count(), 0);
     }
 
@@ -368,7 +408,10 @@ mod tests {
         let big = || (0..2).map(|p| target("b", p, 0)).collect::<Vec<_>>();
         assert!(open(&sessions, 2, 1000, big()).is_none(), "young");
         sessions.context(request(1, 1, vec![]), EVICTION_AGE_MS, || 0);
-        assert!(open(&sessions, 2, EVICTION_AGE_MS + 1, vec![target("c", 0, 0)]).is_none(), "same size, in use");
+        assert!(
+            open(&sessions, 2, EVICTION_AGE_MS + 1, vec![target("c", 0, 0)]).is_none(),
+            "same size, in use"
+        );
         assert!(open(&sessions, 2, EVICTION_AGE_MS + 1, big()).is_some(), "larger");
         assert!(open(&sessions, 3, 2 * EVICTION_AGE_MS + 2, vec![target("c", 0, 0)]).is_some(), "stale");
         assert_eq!(sessions.count(), 1);

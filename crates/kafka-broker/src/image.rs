@@ -100,7 +100,10 @@ impl MetadataImage {
     }
 
     /// (id, host, port, rack) of every live broker with an endpoint on `listener`.
-    pub fn endpoints<'a>(&'a self, listener: &'a str) -> impl Iterator<Item = (i32, &'a str, u16, Option<&'a str>)> {
+    pub fn endpoints<'a>(
+        &'a self,
+        listener: &'a str,
+    ) -> impl Iterator<Item = (i32, &'a str, u16, Option<&'a str>)> {
         self.brokers.values().filter_map(move |broker| {
             let endpoint = broker.endpoint(listener)?;
             Some((broker.id, endpoint.host.as_deref().unwrap_or(""), endpoint.port, broker.rack.as_deref()))

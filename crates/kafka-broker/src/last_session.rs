@@ -33,7 +33,8 @@ impl LastSession {
     pub async fn close(&self, options: ConnectOptions) {
         let Some(session) = self.read() else { return };
         let id = session.id;
-        let options = ConnectOptions { session: Some(session), ..options }.connect_timeout_ms(CLOSE_TIMEOUT_MS);
+        let options =
+            ConnectOptions { session: Some(session), ..options }.connect_timeout_ms(CLOSE_TIMEOUT_MS);
         match ZkClient::connect(options).await {
             Ok((zk, _events)) => match zk.close().await {
                 Ok(()) => info!("closed ZooKeeper session 0x{id:x}, which the last run left open"),
@@ -51,7 +52,10 @@ impl LastSession {
         // The password is as good as the session: nobody else may read it.
         let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.path);
         if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
-            debug!("{}: {error}; a restart after a crash will wait for the session to expire", self.path.display());
+            debug!(
+                "{}: {error}; a restart after a crash will wait for the session to expire",
+                self.path.display()
+            );
         }
     }
 

@@ -33,7 +33,9 @@ pub fn start(broker: &Arc<Broker>) {
     every(broker, 1000, logs.flush_scheduler_ms.min(FLUSH_CHECK_MS_MAX), LogDirs::flush_pass);
     let producer_ids = logs.producer_id_expiration_check_ms;
     every(broker, producer_ids, producer_ids, LogDirs::expire_producers);
-    every(broker, delay, logs.recovery_point_checkpoint_ms, |logs, _| report(logs.checkpoint_recovery_points()));
+    every(broker, delay, logs.recovery_point_checkpoint_ms, |logs, _| {
+        report(logs.checkpoint_recovery_points())
+    });
     every(broker, delay, logs.start_offset_checkpoint_ms, |logs, _| report(logs.checkpoint_log_starts()));
     let high_watermarks = logs.high_watermark_checkpoint_ms;
     every(broker, high_watermarks, high_watermarks, |logs, _| report(logs.checkpoint_high_watermarks()));
@@ -46,7 +48,12 @@ fn report(outcome: kafka_log::Result<()>) {
     }
 }
 
-fn every(broker: &Arc<Broker>, delay_ms: u64, period_ms: u64, pass: impl Fn(&LogDirs, i64) + Clone + Send + 'static) {
+fn every(
+    broker: &Arc<Broker>,
+    delay_ms: u64,
+    period_ms: u64,
+    pass: impl Fn(&LogDirs, i64) + Clone + Send + 'static,
+) {
     let logs = broker.logs.clone();
     let mut ticks = ticks(delay_ms, period_ms);
     let mut stop = broker.tasks.stop_signal();

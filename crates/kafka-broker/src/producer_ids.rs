@@ -52,9 +52,12 @@ async fn reserve(broker: &Broker) -> Result<(i64, i64), ProducerIdError> {
         let (data, stat) = zk.get_data(path::PRODUCER_ID_BLOCK, false).await?;
         let latest = match data.as_deref() {
             None | Some([]) => None,
-            Some(data) => Some(ProducerIdBlock::decode(data).map_err(|e| ProducerIdError::Data(e.to_string()))?),
+            Some(data) => {
+                Some(ProducerIdBlock::decode(data).map_err(|e| ProducerIdError::Data(e.to_string()))?)
+            }
         };
-        let block = ProducerIdBlock::next(latest.as_ref(), broker.id).ok_or_else(|| ProducerIdError::Data("all producer ids are used up".to_owned()))?;
+        let block = ProducerIdBlock::next(latest.as_ref(), broker.id)
+            .ok_or_else(|| ProducerIdError::Data("all producer ids are used up".to_owned()))?;
         match zk.set_data(path::PRODUCER_ID_BLOCK, Some(Bytes::from(block.encode())), stat.version).await {
             Ok(_) => {
                 info!("acquired new producerId block {} to {}", block.start, block.end);

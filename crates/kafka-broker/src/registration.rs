@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_controller::zkdata::{BrokerRegistration, Endpoint, cluster_id_decode, cluster_id_encode, path, uuid_encode};
+use kafka_controller::zkdata::{
+    BrokerRegistration, Endpoint, cluster_id_decode, cluster_id_encode, path, uuid_encode,
+};
 use thiserror::Error;
 use tracing::{info, warn};
 use zk_client::{CreateMode, ErrorCode, MultiOp, Stat, ZkClient, ZkError, open_acl};
@@ -70,13 +72,22 @@ pub async fn create_persistent_paths(zk: &ZkClient, release: Release) -> Result<
 pub async fn cluster_id(zk: &ZkClient) -> Result<String, RegistrationError> {
     ensure_path(zk, "/cluster").await?;
     let fresh = uuid_encode(uuid::Uuid::new_v4());
-    match zk.create(path::CLUSTER_ID, Some(Bytes::from(cluster_id_encode(&fresh))), open_acl(), CreateMode::Persistent).await {
+    match zk
+        .create(
+            path::CLUSTER_ID,
+            Some(Bytes::from(cluster_id_encode(&fresh))),
+            open_acl(),
+            CreateMode::Persistent,
+        )
+        .await
+    {
         Ok(_) => return Ok(fresh),
         Err(error) if error.is(ErrorCode::NodeExists) => {}
         Err(error) => return Err(error.into()),
     }
     let (data, _) = zk.get_data(path::CLUSTER_ID, false).await?;
-    cluster_id_decode(data.as_deref().unwrap_or_default()).map_err(|error| RegistrationError::Data(format!("{}: {error}", path::CLUSTER_ID)))
+    cluster_id_decode(data.as_deref().unwrap_or_default())
+        .map_err(|error| RegistrationError::Data(format!("{}: {error}", path::CLUSTER_ID)))
 }
 
 /// A broker id nobody has had: the sequence's next, above `reserved.broker.max.id`.
@@ -108,7 +119,9 @@ pub async fn check_first(zk: &ZkClient, own_id: i32, own_epoch: i64) -> Result<(
 }
 
 async fn not_alone(zk: &ZkClient, other: String) -> RegistrationError {
-    let endpoint = owner(zk, &format!("{}/{other}", path::BROKER_IDS)).await.unwrap_or_else(|| "address unknown".to_owned());
+    let endpoint = owner(zk, &format!("{}/{other}", path::BROKER_IDS))
+        .await
+        .unwrap_or_else(|| "address unknown".to_owned());
     RegistrationError::NotAlone { other, endpoint }
 }
 
@@ -119,7 +132,12 @@ async fn owner(zk: &ZkClient, node: &str) -> Option<String> {
 }
 
 /// Registers and returns the broker's epoch (the node's czxid).
-pub async fn register(zk: &ZkClient, id: i32, config: &Config, advertised: &[Listener]) -> Result<i64, RegistrationError> {
+pub async fn register(
+    zk: &ZkClient,
+    id: i32,
+    config: &Config,
+    advertised: &[Listener],
+) -> Result<i64, RegistrationError> {
     let node = path::broker(id);
     let data = Bytes::from(registration(config, advertised).encode());
     let session = zk.session();
@@ -127,7 +145,13 @@ pub async fn register(zk: &ZkClient, id: i32, config: &Config, advertised: &[Lis
     let started = clock::mono_ms();
     let mut told = false;
     loop {
-        match zk.multi(vec![create_ephemeral(&node), MultiOp::SetData { path: node.clone(), data: Some(data.clone()), version: 0 }]).await {
+        match zk
+            .multi(vec![
+                create_ephemeral(&node),
+                MultiOp::SetData { path: node.clone(), data: Some(data.clone()), version: 0 },
+            ])
+            .await
+        {
             Ok(_) => break,
             Err(error) if error.is(ErrorCode::NodeExists) || error.is(ErrorCode::ConnectionLoss) => {
                 let stat = zk.exists(&node, false).await?;
@@ -145,12 +169,16 @@ pub async fn register(zk: &ZkClient, id: i32, config: &Config, advertised: &[Lis
         }
         if !told {
             told = true;
-            warn!("{node} still belongs to another session (an earlier run of this broker, or another broker with this id); waiting up to {patience_ms} ms for it to expire");
+            warn!(
+                "{node} still belongs to another session (an earlier run of this broker, or another broker with this id); waiting up to {patience_ms} ms for it to expire"
+            );
         }
         tokio::time::sleep(RETRY_EVERY).await;
     }
     let stat: Option<Stat> = zk.exists(&node, false).await?;
-    let epoch = stat.map(|stat| stat.czxid).ok_or_else(|| RegistrationError::Data(format!("{node} vanished right after it was created")))?;
+    let epoch = stat
+        .map(|stat| stat.czxid)
+        .ok_or_else(|| RegistrationError::Data(format!("{node} vanished right after it was created")))?;
     info!(
         "Registered broker {id} at path {node} with addresses: {}, czxid (broker epoch): {epoch}",
         advertised.iter().map(Listener::connection_string).collect::<Vec<_>>().join(",")

@@ -48,7 +48,9 @@ pub enum StartError {
     Registration(#[from] RegistrationError),
     #[error("Configured broker.id {configured} doesn't match stored broker.id {stored} in {}. If you moved your data, make sure your configured broker.id matches; if you intend to create a new broker, remove all data in your data directories (log.dirs).", path.display())]
     InconsistentBrokerId { configured: i32, stored: i32, path: PathBuf },
-    #[error("BrokerId is not consistent across log.dirs: {0}. A directory of another broker was mixed in; give each broker its own.")]
+    #[error(
+        "BrokerId is not consistent across log.dirs: {0}. A directory of another broker was mixed in; give each broker its own."
+    )]
     MixedBrokerIds(String),
     #[error("The Cluster ID {cluster} doesn't match stored clusterId {stored} in {}. The broker is trying to join the wrong cluster. Configured zookeeper.connect may be wrong; if ZooKeeper's data was lost on purpose, remove the file.", path.display())]
     InconsistentClusterId { cluster: String, stored: String, path: PathBuf },
@@ -90,7 +92,13 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
 }
 
 /// From the session to the first request.
-async fn join(config: Config, bound: Vec<Bound>, logs: Arc<LogDirs>, zk: ZkClient, events: Events) -> Result<Handle, StartError> {
+async fn join(
+    config: Config,
+    bound: Vec<Bound>,
+    logs: Arc<LogDirs>,
+    zk: ZkClient,
+    events: Events,
+) -> Result<Handle, StartError> {
     let advertised = advertised(&config, &bound);
     let (id, cluster_id) = identify(&config, &logs, &zk).await?;
     let topics = topic_configs(&zk, &config.topic_defaults).await?;
@@ -103,7 +111,8 @@ async fn join(config: Config, bound: Vec<Bound>, logs: Arc<LogDirs>, zk: ZkClien
     controller::start(&broker, events, advertised.clone()).await?;
     maintenance::start(&broker);
     let addresses = bound.iter().map(|b| (b.listener.name.clone(), b.address)).collect();
-    let acceptors = bound.into_iter().map(|b| listener::accept(b, broker.clone(), broker.connections.clone())).collect();
+    let acceptors =
+        bound.into_iter().map(|b| listener::accept(b, broker.clone(), broker.connections.clone())).collect();
     info!("[KafkaServer id={id}] started");
     Ok(Handle { broker, acceptors, addresses, advertised })
 }
@@ -136,8 +145,12 @@ impl Handle {
         // ZooKeeper-mode brokers of 3.9 write −1 for the epoch.
         match tokio::task::spawn_blocking(move || logs.shutdown(-1, clock::wall_ms())).await {
             Ok(Ok(())) => {}
-            Ok(Err(failure)) => error!("the logs were not closed cleanly, the next start scans them: {failure}"),
-            Err(failure) => error!("closing the logs failed unexpectedly, the next start scans them: {failure}"),
+            Ok(Err(failure)) => {
+                error!("the logs were not closed cleanly, the next start scans them: {failure}")
+            }
+            Err(failure) => {
+                error!("closing the logs failed unexpectedly, the next start scans them: {failure}")
+            }
         }
         // Ends the session at once: the next start need not wait for it to expire.
         if let Err(failure) = broker.zk().close().await {
@@ -213,10 +226,15 @@ async fn identify(config: &Config, logs: &LogDirs, zk: &ZkClient) -> Result<(i32
     for (dir, meta) in &stored {
         let known = meta.as_ref().and_then(|meta| meta.cluster_id.as_ref());
         if let Some(stored) = known.filter(|known| **known != cluster_id) {
-            return Err(StartError::InconsistentClusterId { cluster: cluster_id, stored: stored.clone(), path: dir.join("meta.properties") });
+            return Err(StartError::InconsistentClusterId {
+                cluster: cluster_id,
+                stored: stored.clone(),
+                path: dir.join("meta.properties"),
+            });
         }
     }
-    let ids: Vec<(&PathBuf, i32)> = stored.iter().filter_map(|(dir, meta)| Some((dir, meta.as_ref()?.broker_id?))).collect();
+    let ids: Vec<(&PathBuf, i32)> =
+        stored.iter().filter_map(|(dir, meta)| Some((dir, meta.as_ref()?.broker_id?))).collect();
     if let Some((first, rest)) = ids.split_first()
         && rest.iter().any(|(_, id)| *id != first.1)
     {
@@ -225,26 +243,39 @@ async fn identify(config: &Config, logs: &LogDirs, zk: &ZkClient) -> Result<(i32
     }
     let id = match (config.broker_id, ids.first()) {
         (Some(configured), Some((dir, stored))) if configured != *stored => {
-            return Err(StartError::InconsistentBrokerId { configured, stored: *stored, path: dir.join("meta.properties") });
+            return Err(StartError::InconsistentBrokerId {
+                configured,
+                stored: *stored,
+                path: dir.join("meta.properties"),
+            });
         }
         (Some(id), _) => id,
         (None, Some((_, id))) => *id,
-        (None, None) if config.broker_id_generation => registration::generate_broker_id(zk, config.reserved_broker_id_max).await?,
+        (None, None) if config.broker_id_generation => {
+            registration::generate_broker_id(zk, config.reserved_broker_id_max).await?
+        }
         (None, None) => return Err(StartError::NoBrokerId),
     };
-    let meta = MetaProperties { broker_id: Some(id), cluster_id: Some(cluster_id.clone()), directory_id: None };
+    let meta =
+        MetaProperties { broker_id: Some(id), cluster_id: Some(cluster_id.clone()), directory_id: None };
     logs.write_meta_properties(&meta, clock::wall_ms())?;
     Ok((id, cluster_id))
 }
 
 /// Configurations of all topics, for loading their logs. Reads are pipelined.
-pub(crate) async fn topic_configs(zk: &ZkClient, defaults: &LogConfig) -> Result<BTreeMap<String, Arc<LogConfig>>, ZkError> {
+pub(crate) async fn topic_configs(
+    zk: &ZkClient,
+    defaults: &LogConfig,
+) -> Result<BTreeMap<String, Arc<LogConfig>>, ZkError> {
     let names = zk.get_children("/config/topics", false).await?;
-    let reads: Vec<_> = names.into_iter().map(|name| (zk.get_data(&path::config("topics", &name), false), name)).collect();
+    let reads: Vec<_> =
+        names.into_iter().map(|name| (zk.get_data(&path::config("topics", &name), false), name)).collect();
     let mut configs = BTreeMap::new();
     for (read, name) in reads {
         match read.await {
-            Ok((data, _)) => drop(configs.insert(name.clone(), topic_config(&name, data.as_deref(), defaults))),
+            Ok((data, _)) => {
+                drop(configs.insert(name.clone(), topic_config(&name, data.as_deref(), defaults)))
+            }
             Err(error) if error.is(zk_client::ErrorCode::NoNode) => {}
             Err(error) => return Err(error),
         }
@@ -277,8 +308,15 @@ pub(crate) fn topic_config(topic: &str, data: Option<&[u8]>, defaults: &LogConfi
     }
 }
 
-async fn load_logs(logs: &Arc<LogDirs>, topics: &BTreeMap<String, Arc<LogConfig>>, defaults: &LogConfig) -> Result<(), StartError> {
+async fn load_logs(
+    logs: &Arc<LogDirs>,
+    topics: &BTreeMap<String, Arc<LogConfig>>,
+    defaults: &LogConfig,
+) -> Result<(), StartError> {
     let (logs, topics, defaults) = (logs.clone(), topics.clone(), Arc::new(defaults.clone()));
     let load = move || logs.load(|topic| topics.get(topic).unwrap_or(&defaults).clone(), clock::wall_ms());
-    tokio::task::spawn_blocking(load).await.map_err(|error| StartError::Interrupted(error.to_string()))?.map_err(StartError::Log)
+    tokio::task::spawn_blocking(load)
+        .await
+        .map_err(|error| StartError::Interrupted(error.to_string()))?
+        .map_err(StartError::Log)
 }

@@ -43,7 +43,9 @@ pub async fn write(zk: &ZkClient, topic: &str, overrides: &Overrides) -> Result<
 pub async fn announce(zk: &ZkClient, topic: &str) -> Result<(), ZkError> {
     let change = ConfigChange { entity_path: format!("topics/{topic}") };
     let data = Some(Bytes::from(change.encode()));
-    zk.create(path::CONFIG_CHANGE_PREFIX, data, open_acl(), CreateMode::PersistentSequential).await.map(|_| ())
+    zk.create(path::CONFIG_CHANGE_PREFIX, data, open_acl(), CreateMode::PersistentSequential)
+        .await
+        .map(|_| ())
 }
 
 /// Where a value comes from (`DescribeConfigsResponse.ConfigSource`).
@@ -93,14 +95,20 @@ mod tests {
 
     #[test]
     fn a_value_names_its_source_and_what_stands_behind_it() {
-        let properties = properties::Properties::parse("zookeeper.connect=z\nlog.retention.hours=2\nmessage.max.bytes=5000").expect("parses");
+        let properties = properties::Properties::parse(
+            "zookeeper.connect=z\nlog.retention.hours=2\nmessage.max.bytes=5000",
+        )
+        .expect("parses");
         let (config, _) = Config::from_properties(&properties, &[]).expect("valid");
         let effective = config.topic_defaults.with_overrides([("max.message.bytes", "100")]).expect("valid");
         let shown = describe(&config, &effective);
         let find = |name: &str| shown.iter().find(|s| s.def.name == name).expect("known");
         let max = find("max.message.bytes");
         assert_eq!((max.value.as_str(), max.source), ("100", Source::Topic));
-        assert_eq!(max.synonyms[1], ("message.max.bytes".to_owned(), "5000".to_owned(), Source::StaticBroker));
+        assert_eq!(
+            max.synonyms[1],
+            ("message.max.bytes".to_owned(), "5000".to_owned(), Source::StaticBroker)
+        );
         assert_eq!(max.synonyms[2], ("message.max.bytes".to_owned(), "1048588".to_owned(), Source::Default));
         let retention = find("retention.ms");
         assert_eq!((retention.value.as_str(), retention.source), ("7200000", Source::StaticBroker));

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_controller::assignment::{AssignmentError, BrokerMetadata, RackAwareMode, assign_replicas, brokers_for};
+use kafka_controller::assignment::{
+    AssignmentError, BrokerMetadata, RackAwareMode, assign_replicas, brokers_for,
+};
 use kafka_controller::names::{TopicNameError, check_topic_name, is_internal_topic, topic_names_collide};
 use kafka_controller::zkdata::{TopicAssignment, path};
 use kafka_proto::error::ErrorCode;
@@ -75,12 +77,21 @@ impl CreateTopicError {
 }
 
 /// Places `partitions` × `replication_factor` replicas on the live brokers.
-pub fn place(broker: &Broker, partitions: i32, replication_factor: i16) -> Result<Vec<Vec<i32>>, AssignmentError> {
+pub fn place(
+    broker: &Broker,
+    partitions: i32,
+    replication_factor: i16,
+) -> Result<Vec<Vec<i32>>, AssignmentError> {
     let image = broker.image();
     let live = image.brokers.values().map(|b| BrokerMetadata { id: b.id, rack: b.rack.clone() }).collect();
     let live = brokers_for(live, RackAwareMode::Safe)?;
     let count = |n: i64| usize::try_from(n).unwrap_or(0);
-    assign_replicas(&live, count(partitions.into()), count(replication_factor.into()), &mut fastrand::Rng::new())
+    assign_replicas(
+        &live,
+        count(partitions.into()),
+        count(replication_factor.into()),
+        &mut fastrand::Rng::new(),
+    )
 }
 
 /// Checks everything that can be checked without writing.
@@ -111,7 +122,10 @@ pub async fn create(broker: &Broker, topic: &NewTopic) -> Result<(), CreateTopic
     let data = Bytes::from(assignment.encode(if with_id { 3 } else { 2 }));
     match zk.create(&path::topic(&topic.name), Some(data), open_acl(), CreateMode::Persistent).await {
         Ok(_) => {
-            info!("Creating topic {} with configuration {:?} and initial partition assignment {:?}", topic.name, topic.configs, topic.assignment);
+            info!(
+                "Creating topic {} with configuration {:?} and initial partition assignment {:?}",
+                topic.name, topic.configs, topic.assignment
+            );
             Ok(())
         }
         Err(error) if error.is(ZkCode::NodeExists) => Err(CreateTopicError::Exists(topic.name.clone())),
@@ -126,7 +140,9 @@ pub fn or_default<T: PartialEq + From<i8>>(value: T, default: T) -> T {
 
 /// Whether every partition of `topic` has a leader.
 pub fn has_leaders(image: &MetadataImage, topic: &str) -> bool {
-    image.topic(topic).is_some_and(|t| !t.partitions.is_empty() && t.partitions.iter().all(|p| p.leader != NO_LEADER))
+    image
+        .topic(topic)
+        .is_some_and(|t| !t.partitions.is_empty() && t.partitions.iter().all(|p| p.leader != NO_LEADER))
 }
 
 /// Creates missing topics with the broker's defaults (internal ones with theirs) and waits a moment for their leaders.
@@ -152,7 +168,11 @@ pub async fn auto_create(broker: &Arc<Broker>, names: Vec<String>) -> Vec<(Strin
 async fn auto_create_one(broker: &Broker, name: &str) -> Result<(), CreateTopicError> {
     let groups = &broker.config.groups;
     let (partitions, factor, configs) = match name {
-        GROUP_METADATA_TOPIC => (groups.offsets_topic_partitions, groups.offsets_topic_replication_factor, offsets_topic_configs(broker)),
+        GROUP_METADATA_TOPIC => (
+            groups.offsets_topic_partitions,
+            groups.offsets_topic_replication_factor,
+            offsets_topic_configs(broker),
+        ),
         _ => (broker.config.num_partitions, broker.config.default_replication_factor, BTreeMap::new()),
     };
     let assignment = place(broker, partitions, factor)?;
@@ -170,7 +190,11 @@ fn offsets_topic_configs(broker: &Broker) -> BTreeMap<String, String> {
 }
 
 fn explain(name: &str, error: &CreateTopicError) {
-    let key = if name == GROUP_METADATA_TOPIC { "offsets.topic.replication.factor" } else { "default.replication.factor" };
+    let key = if name == GROUP_METADATA_TOPIC {
+        "offsets.topic.replication.factor"
+    } else {
+        "default.replication.factor"
+    };
     match error {
         CreateTopicError::Assignment(AssignmentError::NotEnoughBrokers { factor, brokers }) => warn!(
             "cannot create topic {name}: {key} is {factor} and {brokers} broker(s) are alive; start more brokers, or set {key}={brokers}"

@@ -11,11 +11,17 @@ use thiserror::Error;
 pub enum ReplicaError {
     #[error("this broker does not lead {partition}")]
     NotLeader { partition: String },
-    #[error("leader epoch {requested} of the request is older than {current}, the current one of {partition}")]
+    #[error(
+        "leader epoch {requested} of the request is older than {current}, the current one of {partition}"
+    )]
     FencedEpoch { partition: String, requested: i32, current: i32 },
-    #[error("leader epoch {requested} of the request is newer than {current}, the current one of {partition}")]
+    #[error(
+        "leader epoch {requested} of the request is newer than {current}, the current one of {partition}"
+    )]
     UnknownEpoch { partition: String, requested: i32, current: i32 },
-    #[error("The size of the current ISR {isr:?} is insufficient to satisfy the min.isr requirement of {min} for partition {partition}")]
+    #[error(
+        "The size of the current ISR {isr:?} is insufficient to satisfy the min.isr requirement of {min} for partition {partition}"
+    )]
     NotEnoughReplicas { partition: String, isr: Vec<i32>, min: usize },
     #[error("{partition} may not lose records: cleanup.policy of its topic does not include delete")]
     NotDeletable { partition: String },

@@ -18,5 +18,7 @@ mod partition;
 mod waiter;
 
 pub use error::ReplicaError;
-pub use partition::{Appended, EpochEnd, FoundOffset, Isolation, OffsetQuery, Partition, ReadOutcome, ReadSpec, Snapshot};
+pub use partition::{
+    Appended, EpochEnd, FoundOffset, Isolation, OffsetQuery, Partition, ReadOutcome, ReadSpec, Snapshot,
+};
 pub use waiter::{Wait, Waiter};

@@ -76,7 +76,15 @@ pub struct Snapshot {
 impl Partition {
     /// A replica that leads nothing yet.
     pub fn new(topic: Arc<str>, index: i32, broker_id: i32, log: LogHandle) -> Arc<Self> {
-        Arc::new(Self { topic, index, broker_id, role: RwLock::new(Role::Offline), log, fetches: Waiters::default(), acks: Mutex::default() })
+        Arc::new(Self {
+            topic,
+            index,
+            broker_id,
+            role: RwLock::new(Role::Offline),
+            log,
+            fetches: Waiters::default(),
+            acks: Mutex::default(),
+        })
     }
 
     pub fn topic(&self) -> &Arc<str> {
@@ -140,7 +148,12 @@ impl Partition {
         let mut log = self.log.lock();
         if epoch > known {
             log.assign_epoch_start(epoch)?;
-            info!("{}: leader starts at leader epoch {epoch} from offset {} with high watermark {} and ISR {isr:?}", self.name(), log.log_end_offset(), log.high_watermark());
+            info!(
+                "{}: leader starts at leader epoch {epoch} from offset {} with high watermark {} and ISR {isr:?}",
+                self.name(),
+                log.log_end_offset(),
+                log.high_watermark()
+            );
         }
         *role = Role::Leader { epoch, isr };
         let high_watermark = self.advance_high_watermark(&role, &mut log);
@@ -207,7 +220,13 @@ impl Partition {
         }
     }
 
-    fn append_validated(&self, valid: &Validated<'_>, origin: Origin, acks_all: bool, now_ms: i64) -> Result<Appended, ReplicaError> {
+    fn append_validated(
+        &self,
+        valid: &Validated<'_>,
+        origin: Origin,
+        acks_all: bool,
+        now_ms: i64,
+    ) -> Result<Appended, ReplicaError> {
         let origin = match origin {
             Origin::Client => AppendOrigin::Client,
             Origin::Coordinator => AppendOrigin::Coordinator,
@@ -324,8 +343,12 @@ impl Partition {
         let current = *epoch;
         match requested {
             NO_EPOCH => Ok(current),
-            _ if requested < current => Err(ReplicaError::FencedEpoch { partition: self.name(), requested, current }),
-            _ if requested > current => Err(ReplicaError::UnknownEpoch { partition: self.name(), requested, current }),
+            _ if requested < current => {
+                Err(ReplicaError::FencedEpoch { partition: self.name(), requested, current })
+            }
+            _ if requested > current => {
+                Err(ReplicaError::UnknownEpoch { partition: self.name(), requested, current })
+            }
             _ => Ok(current),
         }
     }

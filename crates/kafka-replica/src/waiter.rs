@@ -23,7 +23,11 @@ pub struct Waiter {
 impl Waiter {
     /// Wakes once `amount` (bytes, or 1 for an event) has been counted.
     pub fn new(amount: i64) -> Arc<Self> {
-        Arc::new(Self { left: AtomicI64::new(amount), abandoned: AtomicBool::new(false), waker: Mutex::new(None) })
+        Arc::new(Self {
+            left: AtomicI64::new(amount),
+            abandoned: AtomicBool::new(false),
+            waker: Mutex::new(None),
+        })
     }
 
     /// Counts `amount`; wakes the task when that was the last of it.
@@ -157,7 +161,8 @@ mod tests {
 
     #[test]
     fn a_waiter_wakes_once_when_everything_is_counted() {
-        let (waiters, waiter, counter) = (Waiters::default(), Waiter::new(10), Arc::new(Counter(AtomicUsize::new(0))));
+        let (waiters, waiter, counter) =
+            (Waiters::default(), Waiter::new(10), Arc::new(Counter(AtomicUsize::new(0))));
         waiters.add(&waiter);
         assert!(!poll(&waiter, &counter));
         waiters.count(9);

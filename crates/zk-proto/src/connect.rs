@@ -112,9 +112,6 @@ mod tests {
         let mut w = Writer::new();
         request.encode(&mut w);
         assert_eq!(w.len(), 44);
-        assert_eq!(
-            ConnectRequest::decode(&mut Reader::new(w.as_slice())),
-            Ok(request)
-        );
+        assert_eq!(ConnectRequest::decode(&mut Reader::new(w.as_slice())), Ok(request));
     }
 }

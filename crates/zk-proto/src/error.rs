@@ -150,9 +150,7 @@ impl ErrorCode {
             Self::NoWatcher => "No such watcher",
             Self::RequestTimeout => "Request timeout",
             Self::ReconfigDisabled => "Reconfig is disabled",
-            Self::SessionClosedRequireSaslAuth => {
-                "Session closed because client failed to authenticate"
-            }
+            Self::SessionClosedRequireSaslAuth => "Session closed because client failed to authenticate",
             Self::QuotaExceeded => "Quota has exceeded",
             Self::ThrottledOp => "Op throttled due to high load",
         }

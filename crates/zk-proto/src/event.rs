@@ -81,14 +81,9 @@ impl WatcherEvent {
         let kind = r.i32()?;
         let state = r.i32()?;
         Ok(Self {
-            kind: EventKind::from_code(kind).ok_or(WireError::Unknown {
-                what: "event type",
-                value: kind,
-            })?,
-            state: KeeperState::from_code(state).ok_or(WireError::Unknown {
-                what: "keeper state",
-                value: state,
-            })?,
+            kind: EventKind::from_code(kind).ok_or(WireError::Unknown { what: "event type", value: kind })?,
+            state: KeeperState::from_code(state)
+                .ok_or(WireError::Unknown { what: "keeper state", value: state })?,
             path: r.string_opt()?.unwrap_or_default(),
         })
     }

@@ -22,10 +22,7 @@ pub struct RequestHeader {
 
 impl RequestHeader {
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self {
-            xid: r.i32()?,
-            op: r.i32()?,
-        })
+        Ok(Self { xid: r.i32()?, op: r.i32()? })
     }
 
     pub fn encode(&self, w: &mut Writer) {
@@ -48,11 +45,7 @@ impl ReplyHeader {
     pub const BYTES: usize = 16;
 
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self {
-            xid: r.i32()?,
-            zxid: r.i64()?,
-            err: r.i32()?,
-        })
+        Ok(Self { xid: r.i32()?, zxid: r.i64()?, err: r.i32()? })
     }
 
     pub fn encode(&self, w: &mut Writer) {

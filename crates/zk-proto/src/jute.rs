@@ -47,10 +47,8 @@ impl<'a> Reader<'a> {
     }
 
     pub fn take(&mut self, n: usize) -> Result<&'a [u8], WireError> {
-        let (head, tail) = self
-            .rest
-            .split_at_checked(n)
-            .ok_or(WireError::Truncated { needed: n, left: self.rest.len() })?;
+        let (head, tail) =
+            self.rest.split_at_checked(n).ok_or(WireError::Truncated { needed: n, left: self.rest.len() })?;
         self.rest = tail;
         Ok(head)
     }
@@ -255,9 +253,6 @@ mod tests {
         let mut w = Writer::new();
         w.i32(10);
         w.raw(b"abc");
-        assert_eq!(
-            Reader::new(w.as_slice()).buffer(),
-            Err(WireError::Truncated { needed: 10, left: 3 })
-        );
+        assert_eq!(Reader::new(w.as_slice()).buffer(), Err(WireError::Truncated { needed: 10, left: 3 }));
     }
 }

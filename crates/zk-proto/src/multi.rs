@@ -18,10 +18,7 @@ struct MultiHeader {
 
 impl MultiHeader {
     fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
-        let header = Self {
-            kind: r.i32()?,
-            done: r.bool()?,
-        };
+        let header = Self { kind: r.i32()?, done: r.bool()? };
         r.i32()?; // an error is told again in the item's body
         Ok(header)
     }
@@ -55,29 +52,16 @@ fn decode_items<T>(
 }
 
 fn unknown(kind: i32) -> WireError {
-    WireError::Unknown {
-        what: "operation in a multi",
-        value: kind,
-    }
+    WireError::Unknown { what: "operation in a multi", value: kind }
 }
 
 /// One write inside a multi.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MultiOp {
     Create(CreateRequest),
-    Delete {
-        path: String,
-        version: i32,
-    },
-    SetData {
-        path: String,
-        data: Option<Bytes>,
-        version: i32,
-    },
-    Check {
-        path: String,
-        version: i32,
-    },
+    Delete { path: String, version: i32 },
+    SetData { path: String, data: Option<Bytes>, version: i32 },
+    Check { path: String, version: i32 },
 }
 
 impl MultiOp {
@@ -93,9 +77,7 @@ impl MultiOp {
     pub fn path(&self) -> &str {
         match self {
             Self::Create(create) => &create.path,
-            Self::Delete { path, .. } | Self::SetData { path, .. } | Self::Check { path, .. } => {
-                path
-            }
+            Self::Delete { path, .. } | Self::SetData { path, .. } | Self::Check { path, .. } => path,
         }
     }
 
@@ -109,19 +91,9 @@ impl MultiOp {
             return normalise(CreateRequest::decode(create_kind, r)?).map(Self::Create);
         }
         match op {
-            OpCode::Delete => Ok(Self::Delete {
-                path: r.string()?,
-                version: r.i32()?,
-            }),
-            OpCode::SetData => Ok(Self::SetData {
-                path: r.string()?,
-                data: r.bytes()?,
-                version: r.i32()?,
-            }),
-            OpCode::Check => Ok(Self::Check {
-                path: r.string()?,
-                version: r.i32()?,
-            }),
+            OpCode::Delete => Ok(Self::Delete { path: r.string()?, version: r.i32()? }),
+            OpCode::SetData => Ok(Self::SetData { path: r.string()?, data: r.bytes()?, version: r.i32()? }),
+            OpCode::Check => Ok(Self::Check { path: r.string()?, version: r.i32()? }),
             _ => Err(unknown(kind)),
         }
     }
@@ -135,11 +107,7 @@ impl MultiOp {
                     w.string(path);
                     w.i32(*version);
                 }
-                Self::SetData {
-                    path,
-                    data,
-                    version,
-                } => {
+                Self::SetData { path, data, version } => {
                     w.string(path);
                     w.buffer(data.as_deref());
                     w.i32(*version);
@@ -160,10 +128,7 @@ fn normalise(mut create: CreateRequest) -> Result<CreateRequest, WireError> {
             create.ttl_ms = -1;
         }
     } else if mode.is_none() {
-        return Err(WireError::Unknown {
-            what: "create flags",
-            value: create.flags,
-        });
+        return Err(WireError::Unknown { what: "create flags", value: create.flags });
     }
     if mode.is_some_and(CreateMode::is_ttl) {
         create.kind = CreateKind::Ttl;
@@ -189,11 +154,7 @@ impl MultiReadOp {
             }
             let path = r.string()?;
             r.bool()?; // the watch flag, which Apache ignores here
-            Ok(if op == Some(OpCode::GetData) {
-                Self::GetData { path }
-            } else {
-                Self::GetChildren { path }
-            })
+            Ok(if op == Some(OpCode::GetData) { Self::GetData { path } } else { Self::GetChildren { path } })
         })
     }
 
@@ -246,28 +207,17 @@ impl MultiResult {
     fn decode(r: &mut Reader<'_>, kind: i32) -> Result<Self, WireError> {
         Ok(match OpCode::from_code(kind).ok_or(unknown(kind))? {
             OpCode::Create => Self::Create { path: r.string()? },
-            OpCode::Create2 => Self::Create2 {
-                path: r.string()?,
-                stat: Stat::decode(r)?,
-            },
+            OpCode::Create2 => Self::Create2 { path: r.string()?, stat: Stat::decode(r)? },
             OpCode::Delete => Self::Delete,
-            OpCode::SetData => Self::SetData {
-                stat: Stat::decode(r)?,
-            },
+            OpCode::SetData => Self::SetData { stat: Stat::decode(r)? },
             OpCode::Check => Self::Check,
-            OpCode::GetData => Self::GetData {
-                data: r.bytes()?,
-                stat: Stat::decode(r)?,
-            },
-            OpCode::GetChildren => Self::GetChildren {
-                children: r.vec(4, Reader::string)?,
-            },
+            OpCode::GetData => Self::GetData { data: r.bytes()?, stat: Stat::decode(r)? },
+            OpCode::GetChildren => Self::GetChildren { children: r.vec(4, Reader::string)? },
             OpCode::Error => {
                 let err = r.i32()?;
-                Self::Error(ErrorCode::from_code(err).ok_or(WireError::Unknown {
-                    what: "error code",
-                    value: err,
-                })?)
+                Self::Error(
+                    ErrorCode::from_code(err).ok_or(WireError::Unknown { what: "error code", value: err })?,
+                )
             }
             _ => return Err(unknown(kind)),
         })
@@ -321,14 +271,7 @@ mod tests {
     use crate::data::Acl;
 
     fn read_back(kind: CreateKind, flags: i32, ttl_ms: i64) -> Result<MultiOp, WireError> {
-        let create = CreateRequest {
-            kind,
-            path: "/a".into(),
-            data: None,
-            acl: Acl::open(),
-            flags,
-            ttl_ms,
-        };
+        let create = CreateRequest { kind, path: "/a".into(), data: None, acl: Acl::open(), flags, ttl_ms };
         let mut w = Writer::new();
         MultiOp::encode_all(&[MultiOp::Create(create)], &mut w);
         let mut ops = MultiOp::decode_all(&mut Reader::new(w.as_slice()))?;
@@ -338,8 +281,7 @@ mod tests {
 
     #[test]
     fn flags_decide_what_a_create_inside_a_multi_is() {
-        let check = |kind, flags, ttl, expect: (CreateKind, i64)| match read_back(kind, flags, ttl)
-        {
+        let check = |kind, flags, ttl, expect: (CreateKind, i64)| match read_back(kind, flags, ttl) {
             Ok(MultiOp::Create(c)) => assert_eq!((c.kind, c.ttl_ms), expect, "{kind:?} {flags}"),
             other => panic!("{other:?}"),
         };
@@ -355,13 +297,7 @@ mod tests {
     #[test]
     fn unknown_flags_make_the_whole_multi_unreadable() {
         let err = read_back(CreateKind::Create, 9, -1);
-        assert_eq!(
-            err,
-            Err(WireError::Unknown {
-                what: "create flags",
-                value: 9
-            })
-        );
+        assert_eq!(err, Err(WireError::Unknown { what: "create flags", value: 9 }));
     }
 
     #[test]

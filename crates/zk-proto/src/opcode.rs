@@ -241,10 +241,7 @@ impl CreateMode {
     }
 
     pub fn from_flags(flags: i32) -> Option<Self> {
-        usize::try_from(flags)
-            .ok()
-            .and_then(|n| Self::ALL.get(n))
-            .copied()
+        usize::try_from(flags).ok().and_then(|n| Self::ALL.get(n)).copied()
     }
 
     pub const fn is_ephemeral(self) -> bool {
@@ -252,10 +249,7 @@ impl CreateMode {
     }
 
     pub const fn is_sequential(self) -> bool {
-        matches!(
-            self,
-            Self::PersistentSequential | Self::EphemeralSequential | Self::PersistentSequentialTtl
-        )
+        matches!(self, Self::PersistentSequential | Self::EphemeralSequential | Self::PersistentSequentialTtl)
     }
 
     pub const fn is_container(self) -> bool {

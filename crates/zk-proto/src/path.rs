@@ -48,14 +48,10 @@ pub fn validate(path: &str) -> Result<(), PathError> {
                 name_start = i + 1;
             }
             0 => {
-                return Err(PathError::NullCharacter {
-                    at: utf16_position(path, i),
-                });
+                return Err(PathError::NullCharacter { at: utf16_position(path, i) });
             }
             0x01..=0x1f | 0x7f => {
-                return Err(PathError::InvalidCharacter {
-                    at: utf16_position(path, i),
-                });
+                return Err(PathError::InvalidCharacter { at: utf16_position(path, i) });
             }
             0x80.. => check_wide(path, i)?,
             _ => {}
@@ -67,11 +63,7 @@ pub fn validate(path: &str) -> Result<(), PathError> {
 /// Checks a path a sequence number will be appended to, which may therefore end in a slash.
 pub fn validate_sequential(path: &str) -> Result<(), PathError> {
     if path.ends_with('/') && !path.ends_with("//") {
-        return if path.len() == 1 {
-            Ok(())
-        } else {
-            validate(&path[..path.len() - 1])
-        };
+        return if path.len() == 1 { Ok(()) } else { validate(&path[..path.len() - 1]) };
     }
     if path.ends_with("/.") || path.ends_with("/..") {
         // The digits that follow make an ordinary name of it.
@@ -83,12 +75,8 @@ pub fn validate_sequential(path: &str) -> Result<(), PathError> {
 /// Refuses the names that are empty or point somewhere else.
 fn check_name(path: &str, start: usize, end: usize) -> Result<(), PathError> {
     match &path.as_bytes()[start..end] {
-        [] => Err(PathError::EmptyName {
-            at: utf16_position(path, end),
-        }),
-        b"." | b".." => Err(PathError::Relative {
-            at: utf16_position(path, end - 1),
-        }),
+        [] => Err(PathError::EmptyName { at: utf16_position(path, end) }),
+        b"." | b".." => Err(PathError::Relative { at: utf16_position(path, end - 1) }),
         _ => Ok(()),
     }
 }
@@ -103,13 +91,7 @@ fn check_wide(path: &str, i: usize) -> Result<(), PathError> {
         // Characters beyond U+FFFF are surrogate pairs to Java, and those it refuses.
         matches!(u32::from(c), 0x7f..=0x9f | 0xd800..=0xf8ff | 0xfff0..=0xffff | 0x1_0000..)
     });
-    if refused {
-        Err(PathError::InvalidCharacter {
-            at: utf16_position(path, i),
-        })
-    } else {
-        Ok(())
-    }
+    if refused { Err(PathError::InvalidCharacter { at: utf16_position(path, i) }) } else { Ok(()) }
 }
 
 fn utf16_position(path: &str, byte: usize) -> usize {
@@ -128,25 +110,14 @@ mod tests {
 
     #[test]
     fn ordinary_paths_pass() {
-        for path in [
-            "/",
-            "/a",
-            "/a/b",
-            "/a.b/..c/...",
-            "/.a",
-            "/grüße",
-            "/a b",
-            "/\u{d7ff}",
-            "/\u{f900}",
-        ] {
+        for path in ["/", "/a", "/a/b", "/a.b/..c/...", "/.a", "/grüße", "/a b", "/\u{d7ff}", "/\u{f900}"] {
             assert_eq!(validate(path), Ok(()), "{path:?}");
         }
     }
 
     #[test]
     fn refusals_name_reason_and_position() {
-        let check =
-            |path: &str, expect: PathError| assert_eq!(validate(path), Err(expect), "{path:?}");
+        let check = |path: &str, expect: PathError| assert_eq!(validate(path), Err(expect), "{path:?}");
         check("", PathError::Empty);
         check("a", PathError::NotAbsolute);
         check("/a/", PathError::TrailingSlash);

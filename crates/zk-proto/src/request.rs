@@ -28,11 +28,7 @@ impl CreateRequest {
             data: r.bytes()?,
             acl: Acl::decode_list(r)?,
             flags: r.i32()?,
-            ttl_ms: if kind == CreateKind::Ttl {
-                r.i64()?
-            } else {
-                -1
-            },
+            ttl_ms: if kind == CreateKind::Ttl { r.i64()? } else { -1 },
         })
     }
 
@@ -161,53 +157,26 @@ fn paths(r: &mut Reader<'_>) -> Result<Vec<String>, WireError> {
 impl Request {
     /// Reads the body of operation `op`.
     pub fn decode(op: i32, r: &mut Reader<'_>) -> Result<Self, WireError> {
-        let unknown = WireError::Unknown {
-            what: "operation",
-            value: op,
-        };
+        let unknown = WireError::Unknown { what: "operation", value: op };
         let op = OpCode::from_code(op).ok_or(unknown)?;
         if let Some(kind) = CreateKind::from_op(op) {
             return CreateRequest::decode(kind, r).map(Self::Create);
         }
         Ok(match op {
-            OpCode::Delete => Self::Delete {
-                path: r.string()?,
-                version: r.i32()?,
-            },
+            OpCode::Delete => Self::Delete { path: r.string()?, version: r.i32()? },
             OpCode::DeleteContainer => Self::DeleteContainer { path: r.string()? },
-            OpCode::Exists => Self::Exists {
-                path: r.string()?,
-                watch: r.bool()?,
-            },
-            OpCode::GetData => Self::GetData {
-                path: r.string()?,
-                watch: r.bool()?,
-            },
-            OpCode::SetData => Self::SetData {
-                path: r.string()?,
-                data: r.bytes()?,
-                version: r.i32()?,
-            },
+            OpCode::Exists => Self::Exists { path: r.string()?, watch: r.bool()? },
+            OpCode::GetData => Self::GetData { path: r.string()?, watch: r.bool()? },
+            OpCode::SetData => Self::SetData { path: r.string()?, data: r.bytes()?, version: r.i32()? },
             OpCode::GetAcl => Self::GetAcl { path: r.string()? },
-            OpCode::SetAcl => Self::SetAcl {
-                path: r.string()?,
-                acl: Acl::decode_list(r)?,
-                version: r.i32()?,
-            },
-            OpCode::GetChildren => Self::GetChildren {
-                path: r.string()?,
-                watch: r.bool()?,
-            },
-            OpCode::GetChildren2 => Self::GetChildren2 {
-                path: r.string()?,
-                watch: r.bool()?,
-            },
+            OpCode::SetAcl => {
+                Self::SetAcl { path: r.string()?, acl: Acl::decode_list(r)?, version: r.i32()? }
+            }
+            OpCode::GetChildren => Self::GetChildren { path: r.string()?, watch: r.bool()? },
+            OpCode::GetChildren2 => Self::GetChildren2 { path: r.string()?, watch: r.bool()? },
             OpCode::Sync => Self::Sync { path: r.string()? },
             OpCode::Ping => Self::Ping,
-            OpCode::Check => Self::Check {
-                path: r.string()?,
-                version: r.i32()?,
-            },
+            OpCode::Check => Self::Check { path: r.string()?, version: r.i32()? },
             OpCode::Multi => Self::Multi(MultiOp::decode_all(r)?),
             OpCode::MultiRead => Self::MultiRead(MultiReadOp::decode_all(r)?),
             OpCode::Reconfig => Self::Reconfig {
@@ -216,34 +185,17 @@ impl Request {
                 new_members: r.string_opt()?,
                 current_config_id: r.i64()?,
             },
-            OpCode::CheckWatches => Self::CheckWatches {
-                path: r.string()?,
-                kind: r.i32()?,
-            },
-            OpCode::RemoveWatches => Self::RemoveWatches {
-                path: r.string()?,
-                kind: r.i32()?,
-            },
-            OpCode::Auth => Self::Auth {
-                kind: r.i32()?,
-                scheme: r.string()?,
-                auth: r.bytes()?,
-            },
+            OpCode::CheckWatches => Self::CheckWatches { path: r.string()?, kind: r.i32()? },
+            OpCode::RemoveWatches => Self::RemoveWatches { path: r.string()?, kind: r.i32()? },
+            OpCode::Auth => Self::Auth { kind: r.i32()?, scheme: r.string()?, auth: r.bytes()? },
             OpCode::SetWatches => Self::SetWatches(SetWatchesRequest::decode(r, false)?),
             OpCode::SetWatches2 => Self::SetWatches2(SetWatchesRequest::decode(r, true)?),
-            OpCode::AddWatch => Self::AddWatch {
-                path: r.string()?,
-                mode: r.i32()?,
-            },
+            OpCode::AddWatch => Self::AddWatch { path: r.string()?, mode: r.i32()? },
             OpCode::Sasl => Self::Sasl { token: r.bytes()? },
-            OpCode::GetEphemerals => Self::GetEphemerals {
-                prefix: r.string_opt()?,
-            },
+            OpCode::GetEphemerals => Self::GetEphemerals { prefix: r.string_opt()? },
             OpCode::GetAllChildrenNumber => Self::GetAllChildrenNumber { path: r.string()? },
             OpCode::WhoAmI => Self::WhoAmI,
-            OpCode::CreateSession => Self::CreateSession {
-                timeout_ms: r.i32()?,
-            },
+            OpCode::CreateSession => Self::CreateSession { timeout_ms: r.i32()? },
             OpCode::CloseSession => Self::CloseSession,
             _ => return Err(unknown),
         })
@@ -305,11 +257,7 @@ impl Request {
             | Self::GetAcl { path }
             | Self::Sync { path }
             | Self::GetAllChildrenNumber { path } => w.string(path),
-            Self::SetData {
-                path,
-                data,
-                version,
-            } => {
+            Self::SetData { path, data, version } => {
                 w.string(path);
                 w.buffer(data.as_deref());
                 w.i32(*version);
@@ -321,12 +269,7 @@ impl Request {
             }
             Self::Multi(ops) => MultiOp::encode_all(ops, w),
             Self::MultiRead(ops) => MultiReadOp::encode_all(ops, w),
-            Self::Reconfig {
-                joining,
-                leaving,
-                new_members,
-                current_config_id,
-            } => {
+            Self::Reconfig { joining, leaving, new_members, current_config_id } => {
                 w.string_opt(joining.as_deref());
                 w.string_opt(leaving.as_deref());
                 w.string_opt(new_members.as_deref());

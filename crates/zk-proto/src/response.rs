@@ -53,37 +53,26 @@ impl Response {
     pub fn decode_for(op: OpCode, r: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(match op {
             OpCode::Create | OpCode::Sync => Self::Path { path: r.string()? },
-            OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => Self::PathStat {
-                path: r.string()?,
-                stat: Stat::decode(r)?,
-            },
-            OpCode::Exists | OpCode::SetData | OpCode::SetAcl | OpCode::Check => Self::Stat {
-                stat: Stat::decode(r)?,
-            },
-            OpCode::GetData | OpCode::Reconfig => Self::Data {
-                data: r.bytes()?,
-                stat: Stat::decode(r)?,
-            },
-            OpCode::GetChildren | OpCode::GetEphemerals => Self::Children {
-                children: r.vec(4, Reader::string)?,
-            },
-            OpCode::GetChildren2 => Self::ChildrenStat {
-                children: r.vec(4, Reader::string)?,
-                stat: Stat::decode(r)?,
-            },
-            OpCode::GetAcl => Self::Acl {
-                acl: Acl::decode_list(r)?,
-                stat: Stat::decode(r)?,
-            },
+            OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
+                Self::PathStat { path: r.string()?, stat: Stat::decode(r)? }
+            }
+            OpCode::Exists | OpCode::SetData | OpCode::SetAcl | OpCode::Check => {
+                Self::Stat { stat: Stat::decode(r)? }
+            }
+            OpCode::GetData | OpCode::Reconfig => Self::Data { data: r.bytes()?, stat: Stat::decode(r)? },
+            OpCode::GetChildren | OpCode::GetEphemerals => {
+                Self::Children { children: r.vec(4, Reader::string)? }
+            }
+            OpCode::GetChildren2 => {
+                Self::ChildrenStat { children: r.vec(4, Reader::string)?, stat: Stat::decode(r)? }
+            }
+            OpCode::GetAcl => Self::Acl { acl: Acl::decode_list(r)?, stat: Stat::decode(r)? },
             OpCode::Multi | OpCode::MultiRead => Self::Multi(MultiResult::decode_all(r)?),
             OpCode::AddWatch => Self::Error { err: r.i32()? },
             OpCode::GetAllChildrenNumber => Self::Count { total: r.i32()? },
             OpCode::Sasl => Self::Token { token: r.bytes()? },
             OpCode::WhoAmI => Self::ClientInfos(r.vec(8, |r| {
-                Ok(ClientInfo {
-                    auth_scheme: r.string()?,
-                    user: r.string_opt()?.unwrap_or_default(),
-                })
+                Ok(ClientInfo { auth_scheme: r.string()?, user: r.string_opt()?.unwrap_or_default() })
             })?),
             OpCode::Delete
             | OpCode::DeleteContainer
@@ -95,10 +84,7 @@ impl Response {
             | OpCode::RemoveWatches
             | OpCode::CloseSession => Self::Empty,
             OpCode::Notification | OpCode::CreateSession | OpCode::Error => {
-                return Err(WireError::Unknown {
-                    what: "reply to operation",
-                    value: op.code(),
-                });
+                return Err(WireError::Unknown { what: "reply to operation", value: op.code() });
             }
         })
     }

@@ -16,10 +16,7 @@ fn data() -> impl Strategy<Value = Option<Bytes>> {
 }
 
 fn acls() -> impl Strategy<Value = Vec<Acl>> {
-    vec(
-        (any::<i32>(), text(), text()).prop_map(|(p, s, i)| Acl::new(p, Id::new(s, i))),
-        0..4,
-    )
+    vec((any::<i32>(), text(), text()).prop_map(|(p, s, i)| Acl::new(p, Id::new(s, i))), 0..4)
 }
 
 fn stat() -> impl Strategy<Value = Stat> {
@@ -45,16 +42,9 @@ fn create() -> impl Strategy<Value = CreateRequest> {
         Just((CreateKind::Container, 4)),
         Just((CreateKind::Ttl, 5)),
     ];
-    (kind, text(), data(), acls(), any::<i64>()).prop_map(
-        |((kind, flags), path, data, acl, ttl)| CreateRequest {
-            kind,
-            path,
-            data,
-            acl,
-            flags,
-            ttl_ms: if kind == CreateKind::Ttl { ttl } else { -1 },
-        },
-    )
+    (kind, text(), data(), acls(), any::<i64>()).prop_map(|((kind, flags), path, data, acl, ttl)| {
+        CreateRequest { kind, path, data, acl, flags, ttl_ms: if kind == CreateKind::Ttl { ttl } else { -1 } }
+    })
 }
 
 fn multi_op() -> impl Strategy<Value = MultiOp> {
@@ -72,11 +62,7 @@ fn multi_op() -> impl Strategy<Value = MultiOp> {
 
 fn read_op() -> impl Strategy<Value = MultiReadOp> {
     (text(), any::<bool>()).prop_map(|(path, is_data)| {
-        if is_data {
-            MultiReadOp::GetData { path }
-        } else {
-            MultiReadOp::GetChildren { path }
-        }
+        if is_data { MultiReadOp::GetData { path } } else { MultiReadOp::GetChildren { path } }
     })
 }
 
@@ -95,30 +81,14 @@ fn set_watches(v2: bool) -> impl Strategy<Value = SetWatchesRequest> {
 }
 
 fn plain_request() -> impl Strategy<Value = Request> {
-    (
-        0..22,
-        text(),
-        any::<bool>(),
-        any::<i32>(),
-        data(),
-        acls(),
-        option::of(text()),
-    )
-        .prop_map(|(which, path, watch, n, data, acl, opt)| match which {
+    (0..22, text(), any::<bool>(), any::<i32>(), data(), acls(), option::of(text())).prop_map(
+        |(which, path, watch, n, data, acl, opt)| match which {
             0 => Request::Delete { path, version: n },
             1 => Request::Exists { path, watch },
             2 => Request::GetData { path, watch },
-            3 => Request::SetData {
-                path,
-                data,
-                version: n,
-            },
+            3 => Request::SetData { path, data, version: n },
             4 => Request::GetAcl { path },
-            5 => Request::SetAcl {
-                path,
-                acl,
-                version: n,
-            },
+            5 => Request::SetAcl { path, acl, version: n },
             6 => Request::GetChildren { path, watch },
             7 => Request::GetChildren2 { path, watch },
             8 => Request::Sync { path },
@@ -132,11 +102,7 @@ fn plain_request() -> impl Strategy<Value = Request> {
             },
             12 => Request::CheckWatches { path, kind: n },
             13 => Request::RemoveWatches { path, kind: n },
-            14 => Request::Auth {
-                kind: n,
-                scheme: path,
-                auth: data,
-            },
+            14 => Request::Auth { kind: n, scheme: path, auth: data },
             15 => Request::AddWatch { path, mode: n },
             16 => Request::Sasl { token: data },
             17 => Request::GetEphemerals { prefix: opt },
@@ -144,7 +110,8 @@ fn plain_request() -> impl Strategy<Value = Request> {
             19 => Request::WhoAmI,
             20 => Request::CreateSession { timeout_ms: n },
             _ => Request::CloseSession,
-        })
+        },
+    )
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -159,15 +126,8 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn multi_result() -> impl Strategy<Value = MultiResult> {
-    (
-        0..8,
-        text(),
-        stat(),
-        data(),
-        vec(text(), 0..3),
-        0..ErrorCode::ALL.len(),
-    )
-        .prop_map(|(which, path, stat, data, children, code)| match which {
+    (0..8, text(), stat(), data(), vec(text(), 0..3), 0..ErrorCode::ALL.len()).prop_map(
+        |(which, path, stat, data, children, code)| match which {
             0 => MultiResult::Create { path },
             1 => MultiResult::Create2 { path, stat },
             2 => MultiResult::Delete,
@@ -176,45 +136,29 @@ fn multi_result() -> impl Strategy<Value = MultiResult> {
             5 => MultiResult::GetData { data, stat },
             6 => MultiResult::GetChildren { children },
             _ => MultiResult::Error(ErrorCode::ALL[code]),
-        })
+        },
+    )
 }
 
 fn response() -> impl Strategy<Value = (OpCode, Response)> {
-    let parts = (
-        0..12,
-        text(),
-        stat(),
-        data(),
-        vec(text(), 0..3),
-        acls(),
-        any::<i32>(),
-        vec(multi_result(), 0..4),
-    );
-    parts.prop_map(
-        |(which, path, stat, data, children, acl, n, results)| match which {
-            0 => (OpCode::Delete, Response::Empty),
-            1 => (OpCode::Create, Response::Path { path }),
-            2 => (OpCode::CreateTtl, Response::PathStat { path, stat }),
-            3 => (OpCode::SetData, Response::Stat { stat }),
-            4 => (OpCode::GetData, Response::Data { data, stat }),
-            5 => (OpCode::GetEphemerals, Response::Children { children }),
-            6 => (
-                OpCode::GetChildren2,
-                Response::ChildrenStat { children, stat },
-            ),
-            7 => (OpCode::GetAcl, Response::Acl { acl, stat }),
-            8 => (OpCode::AddWatch, Response::Error { err: n }),
-            9 => (OpCode::GetAllChildrenNumber, Response::Count { total: n }),
-            10 => (OpCode::Multi, Response::Multi(results)),
-            _ => (
-                OpCode::WhoAmI,
-                Response::ClientInfos(vec![ClientInfo {
-                    auth_scheme: "ip".into(),
-                    user: path,
-                }]),
-            ),
-        },
-    )
+    let parts =
+        (0..12, text(), stat(), data(), vec(text(), 0..3), acls(), any::<i32>(), vec(multi_result(), 0..4));
+    parts.prop_map(|(which, path, stat, data, children, acl, n, results)| match which {
+        0 => (OpCode::Delete, Response::Empty),
+        1 => (OpCode::Create, Response::Path { path }),
+        2 => (OpCode::CreateTtl, Response::PathStat { path, stat }),
+        3 => (OpCode::SetData, Response::Stat { stat }),
+        4 => (OpCode::GetData, Response::Data { data, stat }),
+        5 => (OpCode::GetEphemerals, Response::Children { children }),
+        6 => (OpCode::GetChildren2, Response::ChildrenStat { children, stat }),
+        7 => (OpCode::GetAcl, Response::Acl { acl, stat }),
+        8 => (OpCode::AddWatch, Response::Error { err: n }),
+        9 => (OpCode::GetAllChildrenNumber, Response::Count { total: n }),
+        10 => (OpCode::Multi, Response::Multi(results)),
+        _ => {
+            (OpCode::WhoAmI, Response::ClientInfos(vec![ClientInfo { auth_scheme: "ip".into(), user: path }]))
+        }
+    })
 }
 
 proptest! {

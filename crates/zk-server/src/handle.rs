@@ -212,8 +212,12 @@ impl Prepared {
         let data = self.data.clone();
         let server = Server::new(self.config, self.node, self.data, self.log, self.clock, self.startup);
         let local = LocalSet::new();
-        let result =
-            self.runtime.block_on(local.run_until(serve(server.clone(), self.listener, self.reports, orders)));
+        let result = self.runtime.block_on(local.run_until(serve(
+            server.clone(),
+            self.listener,
+            self.reports,
+            orders,
+        )));
         // Connections and tasks go first, then the threads that write, then the lock on the directory.
         drop(local);
         server.snapshots.join();

@@ -13,8 +13,15 @@ use super::{Outcome, Refused, SERVED, Served, encode_as};
 use crate::broker::Broker;
 use crate::context::RequestContext;
 
-pub async fn handle(_broker: &Arc<Broker>, ctx: &RequestContext, request: ApiVersionsRequest) -> ApiVersionsResponse {
-    if ctx.version >= 3 && !(is_software_word(&request.client_software_name) && is_software_word(&request.client_software_version)) {
+pub async fn handle(
+    _broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: ApiVersionsRequest,
+) -> ApiVersionsResponse {
+    if ctx.version >= 3
+        && !(is_software_word(&request.client_software_name)
+            && is_software_word(&request.client_software_version))
+    {
         return ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..Default::default() };
     }
     ApiVersionsResponse { api_keys: SERVED.iter().map(row).collect(), ..Default::default() }
@@ -48,7 +55,15 @@ mod tests {
 
     #[test]
     fn software_names_are_words() {
-        for (text, good) in [("apache-kafka-java", true), ("3.9.1", true), ("a", true), ("", false), ("-a", false), ("a b", false), ("a.", false)] {
+        for (text, good) in [
+            ("apache-kafka-java", true),
+            ("3.9.1", true),
+            ("a", true),
+            ("", false),
+            ("-a", false),
+            ("a b", false),
+            ("a.", false),
+        ] {
             assert_eq!(is_software_word(text), good, "{text}");
         }
     }

@@ -11,18 +11,23 @@ use std::time::Duration;
 
 use kafka_proto::ErrorCode;
 use kafka_proto::messages::create_topics::{
-    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfigs, CreatableTopicResult,
+    CreateTopicsRequest, CreateTopicsResponse,
 };
 use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::context::RequestContext;
-use crate::topics::{self, CreateTopicError, NewTopic};
 use crate::topic_configs;
+use crate::topics::{self, CreateTopicError, NewTopic};
 
 type Refusal = (ErrorCode, String);
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: CreateTopicsRequest) -> CreateTopicsResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: CreateTopicsRequest,
+) -> CreateTopicsResponse {
     let deadline = Instant::now() + Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let mut results = Vec::with_capacity(request.topics.len());
     let mut created = Vec::new();
@@ -45,7 +50,9 @@ pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: CreateT
     if !request.validate_only {
         let in_time = request.timeout_ms > 0;
         if in_time {
-            broker.wait_for_image(deadline, |image| created.iter().all(|name| topics::has_leaders(image, name))).await;
+            broker
+                .wait_for_image(deadline, |image| created.iter().all(|name| topics::has_leaders(image, name)))
+                .await;
         }
         results.iter_mut().for_each(|result| finish(broker, ctx, result, in_time));
     }
@@ -67,14 +74,18 @@ fn plan(broker: &Broker, topic: &CreatableTopic) -> Result<NewTopic, Refusal> {
     let mut configs = BTreeMap::new();
     for config in &topic.configs {
         let Some(value) = &config.value else {
-            return Err((ErrorCode::InvalidConfig, format!("Null value not supported for topic configs: {}", config.name)));
+            return Err((
+                ErrorCode::InvalidConfig,
+                format!("Null value not supported for topic configs: {}", config.name),
+            ));
         };
         configs.insert(config.name.clone(), value.clone());
     }
     let assignment = if topic.assignments.is_empty() {
         let partitions = topics::or_default(topic.num_partitions, broker.config.num_partitions);
         let factor = topics::or_default(topic.replication_factor, broker.config.default_replication_factor);
-        topics::place(broker, partitions, factor).map_err(|error| (ErrorCode::from_code(error.error_code()), error.to_string()))?
+        topics::place(broker, partitions, factor)
+            .map_err(|error| (ErrorCode::from_code(error.error_code()), error.to_string()))?
     } else if topic.num_partitions != -1 || topic.replication_factor != -1 {
         return Err((
             ErrorCode::InvalidRequest,
@@ -88,8 +99,11 @@ fn plan(broker: &Broker, topic: &CreatableTopic) -> Result<NewTopic, Refusal> {
 
 /// Checks an assignment by hand (`AdminZkClient.validateTopicCreate`).
 fn explicit(assignments: &[CreatableReplicaAssignment]) -> Result<Vec<Vec<i32>>, String> {
-    let by_partition: BTreeMap<i32, &Vec<i32>> = assignments.iter().map(|a| (a.partition_index, &a.broker_ids)).collect();
-    if by_partition.len() != assignments.len() || !by_partition.keys().copied().eq((0..).take(by_partition.len())) {
+    let by_partition: BTreeMap<i32, &Vec<i32>> =
+        assignments.iter().map(|a| (a.partition_index, &a.broker_ids)).collect();
+    if by_partition.len() != assignments.len()
+        || !by_partition.keys().copied().eq((0..).take(by_partition.len()))
+    {
         return Err("Replica assignment must name the partitions 0 to n-1, each once".to_owned());
     }
     let replicas: Vec<Vec<i32>> = by_partition.into_values().cloned().collect();
@@ -109,7 +123,17 @@ fn success(broker: &Broker, ctx: &RequestContext, new: &NewTopic) -> CreatableTo
     let configs = match broker.config.topic_defaults.with_overrides(overrides) {
         Ok(effective) if ctx.version >= 5 => {
             let shown = topic_configs::describe(&broker.config, &effective).into_iter();
-            Some(shown.map(|s| CreatableTopicConfigs { name: s.def.name.to_owned(), value: Some(s.value), read_only: false, config_source: s.source as i8, is_sensitive: false }).collect())
+            Some(
+                shown
+                    .map(|s| CreatableTopicConfigs {
+                        name: s.def.name.to_owned(),
+                        value: Some(s.value),
+                        read_only: false,
+                        config_source: s.source as i8,
+                        is_sensitive: false,
+                    })
+                    .collect(),
+            )
         }
         _ => Some(Vec::new()),
     };
@@ -117,7 +141,11 @@ fn success(broker: &Broker, ctx: &RequestContext, new: &NewTopic) -> CreatableTo
         name: new.name.clone(),
         error_message: None,
         num_partitions: i32::try_from(new.assignment.len()).unwrap_or(i32::MAX),
-        replication_factor: new.assignment.first().and_then(|list| i16::try_from(list.len()).ok()).unwrap_or(-1),
+        replication_factor: new
+            .assignment
+            .first()
+            .and_then(|list| i16::try_from(list.len()).ok())
+            .unwrap_or(-1),
         configs,
         ..Default::default()
     }
@@ -143,7 +171,11 @@ fn finish(broker: &Broker, ctx: &RequestContext, result: &mut CreatableTopicResu
     let image = broker.image();
     if !waited || !topics::has_leaders(&image, &result.name) {
         let name = std::mem::take(&mut result.name);
-        *result = refused(&name, ErrorCode::RequestTimedOut, "The topic was created, but its partitions had no leaders in time.".to_owned());
+        *result = refused(
+            &name,
+            ErrorCode::RequestTimedOut,
+            "The topic was created, but its partitions had no leaders in time.".to_owned(),
+        );
     } else if ctx.version >= 7
         && let Some(topic) = image.topic(&result.name)
     {
@@ -158,8 +190,10 @@ mod tests {
     #[test]
     fn assignments_by_hand_are_whole_even_and_distinct() {
         let check = |pairs: &[(i32, &[i32])], expect: Result<Vec<Vec<i32>>, &str>| {
-            let list: Vec<_> =
-                pairs.iter().map(|(p, b)| CreatableReplicaAssignment { partition_index: *p, broker_ids: b.to_vec() }).collect();
+            let list: Vec<_> = pairs
+                .iter()
+                .map(|(p, b)| CreatableReplicaAssignment { partition_index: *p, broker_ids: b.to_vec() })
+                .collect();
             match (explicit(&list), expect) {
                 (Ok(got), Ok(want)) => assert_eq!(got, want),
                 (Err(got), Err(want)) => assert!(got.contains(want), "{got}"),

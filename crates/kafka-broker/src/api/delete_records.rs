@@ -6,14 +6,19 @@ use std::sync::Arc;
 
 use kafka_proto::error::ErrorCode;
 use kafka_proto::messages::delete_records::{
-    DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopicResult,
+    DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
+    DeleteRecordsTopicResult,
 };
 
 use crate::broker::Broker;
 use crate::context::RequestContext;
 use crate::topics;
 
-pub async fn handle(broker: &Arc<Broker>, _ctx: &RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    _ctx: &RequestContext,
+    request: DeleteRecordsRequest,
+) -> DeleteRecordsResponse {
     let topics = request.topics.into_iter().map(|topic| DeleteRecordsTopicResult {
         partitions: topic.partitions.iter().map(|partition| delete(broker, &topic.name, partition)).collect(),
         name: topic.name,
@@ -34,7 +39,15 @@ fn delete(broker: &Broker, topic: &str, asked: &DeleteRecordsPartition) -> Delet
         })
     };
     match outcome {
-        Ok(low_watermark) => DeleteRecordsPartitionResult { partition_index: asked.partition_index, low_watermark, ..Default::default() },
-        Err(code) => DeleteRecordsPartitionResult { partition_index: asked.partition_index, low_watermark: -1, error_code: code.code() },
+        Ok(low_watermark) => DeleteRecordsPartitionResult {
+            partition_index: asked.partition_index,
+            low_watermark,
+            ..Default::default()
+        },
+        Err(code) => DeleteRecordsPartitionResult {
+            partition_index: asked.partition_index,
+            low_watermark: -1,
+            error_code: code.code(),
+        },
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use kafka_controller::zkdata::path;
 use kafka_proto::ErrorCode;
-use kafka_proto::messages::delete_topics::{DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+use kafka_proto::messages::delete_topics::{
+    DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
+};
 use kafka_proto::wire::Uuid;
 use tokio::time::Instant;
 use zk_client::{CreateMode, ErrorCode as ZkCode, open_acl};
@@ -21,13 +23,22 @@ use crate::context::RequestContext;
 /// How often the znode is looked at once clients no longer see the topic.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: DeleteTopicsRequest,
+) -> DeleteTopicsResponse {
     let deadline = Instant::now() + Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let wanted: Vec<DeleteTopicState> = match ctx.version {
         6.. => request.topics,
-        _ => request.topic_names.into_iter().map(|name| DeleteTopicState { name: Some(name), topic_id: Uuid::ZERO }).collect(),
+        _ => request
+            .topic_names
+            .into_iter()
+            .map(|name| DeleteTopicState { name: Some(name), topic_id: Uuid::ZERO })
+            .collect(),
     };
-    let mut responses: Vec<DeletableTopicResult> = wanted.iter().map(|topic| resolve(broker, topic, &wanted, ctx.version)).collect();
+    let mut responses: Vec<DeletableTopicResult> =
+        wanted.iter().map(|topic| resolve(broker, topic, &wanted, ctx.version)).collect();
     for result in responses.iter_mut().filter(|result| result.error_code == 0) {
         let name = result.name.clone().unwrap_or_default();
         if let Err((code, message)) = request_deletion(broker, &name).await {
@@ -39,21 +50,33 @@ pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: DeleteT
         let name = result.name.clone().unwrap_or_default();
         if !wait_until_gone(broker, &name, deadline).await {
             result.error_code = ErrorCode::RequestTimedOut.code();
-            result.error_message = Some("The topic is marked for deletion; it was not gone in time.".to_owned());
+            result.error_message =
+                Some("The topic is marked for deletion; it was not gone in time.".to_owned());
         }
     }
     DeleteTopicsResponse { responses, ..Default::default() }
 }
 
 /// The row of a topic, with the name and id of one that may be deleted.
-fn resolve(broker: &Broker, topic: &DeleteTopicState, all: &[DeleteTopicState], version: i16) -> DeletableTopicResult {
+fn resolve(
+    broker: &Broker,
+    topic: &DeleteTopicState,
+    all: &[DeleteTopicState],
+    version: i16,
+) -> DeletableTopicResult {
     let image = broker.image();
     let by_id = !topic.topic_id.is_zero();
-    let found = if by_id { image.topic_by_id(topic.topic_id) } else { topic.name.as_deref().and_then(|name| image.topic(name)) };
+    let found = if by_id {
+        image.topic_by_id(topic.topic_id)
+    } else {
+        topic.name.as_deref().and_then(|name| image.topic(name))
+    };
     let same = |other: &&DeleteTopicState| {
         other.name.is_some() && other.name == topic.name
             || by_id && other.topic_id == topic.topic_id
-            || found.is_some_and(|f| other.name.as_deref() == Some(&*f.name) || !f.id.is_zero() && other.topic_id == f.id)
+            || found.is_some_and(|f| {
+                other.name.as_deref() == Some(&*f.name) || !f.id.is_zero() && other.topic_id == f.id
+            })
     };
     let error = if !broker.is_controller() {
         Some((ErrorCode::NotController, "This is not the correct controller for this cluster."))

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use kafka_proto::error::ErrorCode;
-use kafka_proto::messages::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
+use kafka_proto::messages::describe_cluster::{
+    DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
+};
 
 use crate::authorized::CLUSTER_OPERATIONS;
 use crate::broker::Broker;
@@ -13,7 +15,11 @@ use crate::context::RequestContext;
 
 const ENDPOINT_TYPE_BROKER: i8 = 1;
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: DescribeClusterRequest) -> DescribeClusterResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: DescribeClusterRequest,
+) -> DescribeClusterResponse {
     if request.endpoint_type != ENDPOINT_TYPE_BROKER {
         return DescribeClusterResponse {
             error_code: ErrorCode::MismatchedEndpointType.code(),

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use kafka_log::LogConfig;
 use kafka_proto::ErrorCode;
 use kafka_proto::messages::describe_configs::{
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
-    DescribeConfigsSynonym,
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
+    DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
 use crate::broker::Broker;
@@ -26,7 +26,11 @@ const BROKER: i8 = 4;
 
 type Refusal = (ErrorCode, String);
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
     let mut results = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
         let described = match resource.resource_type {
@@ -60,11 +64,17 @@ async fn describe_topic(
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
     let topic = &resource.resource_name;
-    topics::validate_name(topic).map_err(|error| (ErrorCode::InvalidTopicException, format!("Topic name is invalid: {error}")))?;
+    topics::validate_name(topic)
+        .map_err(|error| (ErrorCode::InvalidTopicException, format!("Topic name is invalid: {error}")))?;
     if broker.image().topic(topic).is_none() {
-        return Err((ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.".to_owned()));
+        return Err((
+            ErrorCode::UnknownTopicOrPartition,
+            "This server does not host this topic-partition.".to_owned(),
+        ));
     }
-    let overrides = topic_configs::read(&broker.zk(), topic).await.map_err(|error| (ErrorCode::UnknownServerError, error.to_string()))?;
+    let overrides = topic_configs::read(&broker.zk(), topic)
+        .await
+        .map_err(|error| (ErrorCode::UnknownServerError, error.to_string()))?;
     let usable = overrides.iter().filter(|(name, value)| LogConfig::check_value(name, value).is_ok());
     let effective = broker
         .config
@@ -72,7 +82,11 @@ async fn describe_topic(
         .with_overrides(usable.map(|(k, v)| (k.as_str(), v.as_str())))
         .map_err(|error| (ErrorCode::InvalidConfig, error.to_string()))?;
     let shown = topic_configs::describe(&broker.config, &effective);
-    Ok(shown.into_iter().filter(|s| wanted(resource, s.def.name)).map(|s| topic_row(s, ctx.version, request.include_synonyms)).collect())
+    Ok(shown
+        .into_iter()
+        .filter(|s| wanted(resource, s.def.name))
+        .map(|s| topic_row(s, ctx.version, request.include_synonyms))
+        .collect())
 }
 
 fn topic_row(shown: Shown, version: i16, include_synonyms: bool) -> DescribeConfigsResourceResult {
@@ -82,7 +96,13 @@ fn topic_row(shown: Shown, version: i16, include_synonyms: bool) -> DescribeConf
         value: Some(shown.value),
         is_default: version == 0 && shown.source == Source::Default,
         config_source: if version >= 1 { shown.source as i8 } else { -1 },
-        synonyms: synonyms.map(|(name, value, source)| DescribeConfigsSynonym { name, value: Some(value), source: source as i8 }).collect(),
+        synonyms: synonyms
+            .map(|(name, value, source)| DescribeConfigsSynonym {
+                name,
+                value: Some(value),
+                source: source as i8,
+            })
+            .collect(),
         config_type: shown.def.kind.wire_code(),
         documentation: None,
         ..Default::default()
@@ -98,10 +118,16 @@ fn describe_broker(
     match resource.resource_name.as_str() {
         "" => return Ok(Vec::new()),
         id if id.parse() == Ok(broker.id) => {}
-        other => return Err((ErrorCode::InvalidRequest, format!("Unexpected broker id, expected {}, but received {other}", broker.id))),
+        other => {
+            return Err((
+                ErrorCode::InvalidRequest,
+                format!("Unexpected broker id, expected {}, but received {other}", broker.id),
+            ));
+        }
     }
     let known = KEYS.iter().filter(|key| wanted(resource, key.name));
-    let mut rows: Vec<_> = known.map(|key| broker_row(broker, key, ctx.version, request.include_synonyms)).collect();
+    let mut rows: Vec<_> =
+        known.map(|key| broker_row(broker, key, ctx.version, request.include_synonyms)).collect();
     if let Some(row) = rows.iter_mut().find(|row| row.name == "broker.id") {
         // Also when it was generated.
         row.value = Some(broker.id.to_string());
@@ -109,16 +135,29 @@ fn describe_broker(
     Ok(rows)
 }
 
-fn broker_row(broker: &Broker, key: &Key, version: i16, include_synonyms: bool) -> DescribeConfigsResourceResult {
+fn broker_row(
+    broker: &Broker,
+    key: &Key,
+    version: i16,
+    include_synonyms: bool,
+) -> DescribeConfigsResourceResult {
     let sensitive = key.kind == Kind::Password;
     let show = |text: &str| if sensitive { None } else { Some(text.to_owned()) };
     let set = broker.config.set.get(key.name).map(String::as_str);
     let mut synonyms = Vec::new();
     if let Some(set) = set {
-        synonyms.push(DescribeConfigsSynonym { name: key.name.to_owned(), value: show(set), source: Source::StaticBroker as i8 });
+        synonyms.push(DescribeConfigsSynonym {
+            name: key.name.to_owned(),
+            value: show(set),
+            source: Source::StaticBroker as i8,
+        });
     }
     if let Some(default) = key.default {
-        synonyms.push(DescribeConfigsSynonym { name: key.name.to_owned(), value: show(default), source: Source::Default as i8 });
+        synonyms.push(DescribeConfigsSynonym {
+            name: key.name.to_owned(),
+            value: show(default),
+            source: Source::Default as i8,
+        });
     }
     let source = if set.is_some() { Source::StaticBroker } else { Source::Default };
     DescribeConfigsResourceResult {

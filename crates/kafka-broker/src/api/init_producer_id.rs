@@ -15,7 +15,11 @@ use tracing::warn;
 use crate::broker::Broker;
 use crate::context::RequestContext;
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: InitProducerIdRequest) -> InitProducerIdResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: InitProducerIdRequest,
+) -> InitProducerIdResponse {
     if (request.producer_id == -1) != (request.producer_epoch == -1) {
         return refused(ErrorCode::InvalidRequest);
     }
@@ -40,5 +44,10 @@ pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: InitPro
 }
 
 fn refused(code: ErrorCode) -> InitProducerIdResponse {
-    InitProducerIdResponse { error_code: code.code(), producer_id: -1, producer_epoch: -1, ..Default::default() }
+    InitProducerIdResponse {
+        error_code: code.code(),
+        producer_id: -1,
+        producer_epoch: -1,
+        ..Default::default()
+    }
 }

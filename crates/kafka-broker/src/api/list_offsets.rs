@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use kafka_proto::error::ErrorCode;
 use kafka_proto::messages::list_offsets::{
-    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopicResponse,
 };
 use kafka_replica::{Isolation, OffsetQuery};
 
@@ -25,7 +26,11 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: ListOffsetsRequest,
+) -> ListOffsetsResponse {
     let isolation = match (request.replica_id, request.isolation_level) {
         (-1, 1) => Isolation::LastStable,
         (-1, _) => Isolation::HighWatermark,
@@ -33,31 +38,47 @@ pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: ListOff
     };
     let topics = request.topics.iter().map(|topic| {
         let mut seen = HashSet::new();
-        let twice: HashSet<i32> = topic.partitions.iter().map(|p| p.partition_index).filter(|index| !seen.insert(*index)).collect();
+        let twice: HashSet<i32> =
+            topic.partitions.iter().map(|p| p.partition_index).filter(|index| !seen.insert(*index)).collect();
         let answer = |asked: &ListOffsetsPartition| match twice.contains(&asked.partition_index) {
             true => refused(asked.partition_index, ErrorCode::InvalidRequest),
-            false => find(broker, ctx, &topic.name, asked, isolation).unwrap_or_else(|code| refused(asked.partition_index, code)),
+            false => find(broker, ctx, &topic.name, asked, isolation)
+                .unwrap_or_else(|code| refused(asked.partition_index, code)),
         };
-        ListOffsetsTopicResponse { partitions: topic.partitions.iter().map(answer).collect(), name: topic.name.clone() }
+        ListOffsetsTopicResponse {
+            partitions: topic.partitions.iter().map(answer).collect(),
+            name: topic.name.clone(),
+        }
     });
     ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
 }
 
-fn find(broker: &Broker, ctx: &RequestContext, topic: &str, asked: &ListOffsetsPartition, isolation: Isolation) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
+fn find(
+    broker: &Broker,
+    ctx: &RequestContext,
+    topic: &str,
+    asked: &ListOffsetsPartition,
+    isolation: Isolation,
+) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
     let partition = broker.partition(topic, asked.partition_index)?;
     let on_error = |error| {
         broker.on_replica_error(&partition, &error);
         error.code()
     };
-    let mut response = ListOffsetsPartitionResponse { partition_index: asked.partition_index, ..Default::default() };
+    let mut response =
+        ListOffsetsPartitionResponse { partition_index: asked.partition_index, ..Default::default() };
     if ctx.version == 0 {
         let count = usize::try_from(asked.max_num_offsets).unwrap_or(0);
-        response.old_style_offsets = partition.offsets_before(asked.timestamp, count, isolation, clock::wall_ms()).map_err(on_error)?;
+        response.old_style_offsets = partition
+            .offsets_before(asked.timestamp, count, isolation, clock::wall_ms())
+            .map_err(on_error)?;
         return Ok(response);
     }
     let query = query(asked.timestamp, ctx.version)?;
     let found = match query {
-        Some(query) => partition.find_offset(query, isolation, asked.current_leader_epoch).map_err(on_error)?,
+        Some(query) => {
+            partition.find_offset(query, isolation, asked.current_leader_epoch).map_err(on_error)?
+        }
         None => None,
     };
     match found {
@@ -86,5 +107,12 @@ fn query(timestamp: i64, version: i16) -> Result<Option<OffsetQuery>, ErrorCode>
 }
 
 fn refused(index: i32, code: ErrorCode) -> ListOffsetsPartitionResponse {
-    ListOffsetsPartitionResponse { partition_index: index, error_code: code.code(), offset: -1, timestamp: -1, leader_epoch: -1, ..Default::default() }
+    ListOffsetsPartitionResponse {
+        partition_index: index,
+        error_code: code.code(),
+        offset: -1,
+        timestamp: -1,
+        leader_epoch: -1,
+        ..Default::default()
+    }
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use kafka_proto::error::ErrorCode;
 use kafka_proto::messages::metadata::{
-    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
+    MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_proto::wire::Uuid;
 
@@ -20,7 +21,11 @@ use crate::context::RequestContext;
 use crate::image::{MetadataImage, NO_LEADER, PartitionImage, TopicImage};
 use crate::topics;
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: MetadataRequest) -> MetadataResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: MetadataRequest,
+) -> MetadataResponse {
     let wants_all = match &request.topics {
         None => true,
         Some(topics) => ctx.version == 0 && topics.is_empty(),
@@ -45,7 +50,12 @@ async fn named_topics(
     let image = broker.image();
     if request.allow_auto_topic_creation && broker.config.auto_create_topics {
         let absent = |name: &&str| image.topic(name).is_none() && topics::validate_name(name).is_ok();
-        missing = wanted.iter().filter_map(|topic| topic.name.as_deref()).filter(absent).map(str::to_owned).collect();
+        missing = wanted
+            .iter()
+            .filter_map(|topic| topic.name.as_deref())
+            .filter(absent)
+            .map(str::to_owned)
+            .collect();
         missing.dedup();
     }
     let mut errors = Vec::new();
@@ -63,11 +73,17 @@ async fn named_topics(
     (wanted.iter().map(find).collect(), image.clone())
 }
 
-fn lookup<'a>(topic: &MetadataRequestTopic, version: i16, image: &'a MetadataImage) -> Result<&'a TopicImage, ErrorCode> {
+fn lookup<'a>(
+    topic: &MetadataRequestTopic,
+    version: i16,
+    image: &'a MetadataImage,
+) -> Result<&'a TopicImage, ErrorCode> {
     match &topic.name {
         Some(name) if topic.topic_id.is_zero() => match image.topic(name) {
             Some(found) => Ok(found),
-            None => Err(topics::validate_name(name).err().map_or(ErrorCode::UnknownTopicOrPartition, |_| ErrorCode::InvalidTopicException)),
+            None => Err(topics::validate_name(name)
+                .err()
+                .map_or(ErrorCode::UnknownTopicOrPartition, |_| ErrorCode::InvalidTopicException)),
         },
         _ if version < 12 => Err(ErrorCode::InvalidRequest),
         _ => image.topic_by_id(topic.topic_id).map(|found| &**found).ok_or(ErrorCode::UnknownTopicId),
@@ -76,7 +92,8 @@ fn lookup<'a>(topic: &MetadataRequestTopic, version: i16, image: &'a MetadataIma
 
 fn refused(topic: &MetadataRequestTopic, error: ErrorCode, ctx: &RequestContext) -> MetadataResponseTopic {
     // Null names exist from 12 on only.
-    let name = if ctx.version >= 12 { topic.name.clone() } else { Some(topic.name.clone().unwrap_or_default()) };
+    let name =
+        if ctx.version >= 12 { topic.name.clone() } else { Some(topic.name.clone().unwrap_or_default()) };
     MetadataResponseTopic {
         error_code: error.code(),
         name,
@@ -86,7 +103,10 @@ fn refused(topic: &MetadataRequestTopic, error: ErrorCode, ctx: &RequestContext)
 }
 
 fn describe(topic: &TopicImage, image: &MetadataImage, ctx: &RequestContext) -> MetadataResponseTopic {
-    let partitions = (0..).zip(&topic.partitions).map(|(index, partition)| describe_partition(index, partition, image, ctx)).collect();
+    let partitions = (0..)
+        .zip(&topic.partitions)
+        .map(|(index, partition)| describe_partition(index, partition, image, ctx))
+        .collect();
     MetadataResponseTopic {
         error_code: ErrorCode::None.code(),
         name: Some(topic.name.to_string()),
@@ -97,9 +117,15 @@ fn describe(topic: &TopicImage, image: &MetadataImage, ctx: &RequestContext) -> 
     }
 }
 
-fn describe_partition(index: i32, partition: &PartitionImage, image: &MetadataImage, ctx: &RequestContext) -> MetadataResponsePartition {
+fn describe_partition(
+    index: i32,
+    partition: &PartitionImage,
+    image: &MetadataImage,
+    ctx: &RequestContext,
+) -> MetadataResponsePartition {
     let listener = &*ctx.peer.listener;
-    let reachable = |id: i32| image.brokers.get(&id).is_some_and(|broker| broker.endpoint(listener).is_some());
+    let reachable =
+        |id: i32| image.brokers.get(&id).is_some_and(|broker| broker.endpoint(listener).is_some());
     let alive = |id: i32| image.brokers.contains_key(&id);
     let error = match partition.leader {
         NO_LEADER => ErrorCode::LeaderNotAvailable,
@@ -107,14 +133,20 @@ fn describe_partition(index: i32, partition: &PartitionImage, image: &MetadataIm
         leader if !reachable(leader) && ctx.version < 6 => ErrorCode::LeaderNotAvailable,
         leader if !reachable(leader) => ErrorCode::ListenerNotFound,
         // Version 0 clients stumble over replicas they cannot reach.
-        _ if ctx.version == 0 && !partition.replicas.iter().all(|id| reachable(*id)) => ErrorCode::ReplicaNotAvailable,
+        _ if ctx.version == 0 && !partition.replicas.iter().all(|id| reachable(*id)) => {
+            ErrorCode::ReplicaNotAvailable
+        }
         _ => ErrorCode::None,
     };
     let shown = |ids: &[i32]| ids.iter().copied().filter(|id| ctx.version > 0 || reachable(*id)).collect();
     MetadataResponsePartition {
         error_code: error.code(),
         partition_index: index,
-        leader_id: if matches!(error, ErrorCode::LeaderNotAvailable | ErrorCode::ListenerNotFound) { NO_LEADER } else { partition.leader },
+        leader_id: if matches!(error, ErrorCode::LeaderNotAvailable | ErrorCode::ListenerNotFound) {
+            NO_LEADER
+        } else {
+            partition.leader
+        },
         leader_epoch: partition.leader_epoch,
         replica_nodes: shown(&partition.replicas),
         isr_nodes: shown(&partition.isr),
@@ -130,7 +162,10 @@ fn respond(
     image: &MetadataImage,
 ) -> MetadataResponse {
     if request.include_topic_authorized_operations {
-        topics.iter_mut().filter(|t| t.error_code == 0).for_each(|t| t.topic_authorized_operations = TOPIC_OPERATIONS);
+        topics
+            .iter_mut()
+            .filter(|t| t.error_code == 0)
+            .for_each(|t| t.topic_authorized_operations = TOPIC_OPERATIONS);
     }
     let brokers = image.endpoints(&ctx.peer.listener).map(|(id, host, port, rack)| MetadataResponseBroker {
         node_id: id,

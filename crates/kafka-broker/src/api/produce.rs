@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use kafka_proto::error::ErrorCode;
 use kafka_proto::messages::produce::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData,
+    PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
 use kafka_proto::records::BatchHeader;
 use kafka_proto::records::validate::{Origin, check_produce_version};
@@ -55,7 +55,10 @@ impl From<ReplicaError> for Failure {
         };
         let record_errors = record_errors
             .iter()
-            .map(|e| BatchIndexAndErrorMessage { batch_index: e.index, batch_index_error_message: Some(e.message.clone()) })
+            .map(|e| BatchIndexAndErrorMessage {
+                batch_index: e.index,
+                batch_index_error_message: Some(e.message.clone()),
+            })
             .collect();
         Self { code: error.code(), message: Some(error.to_string()), record_errors }
     }
@@ -64,7 +67,11 @@ impl From<ReplicaError> for Failure {
 /// What became of one partition's records.
 type Written = Result<Option<(Arc<Partition>, Appended)>, Failure>;
 
-pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: ProduceRequest) -> Reply<ProduceResponse> {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: ProduceRequest,
+) -> Reply<ProduceResponse> {
     let acks = request.acks;
     let acks_valid = matches!(acks, ACKS_ALL | 0 | 1);
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
@@ -73,7 +80,11 @@ pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: Produce
     for topic in &request.topic_data {
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for data in &topic.partition_data {
-            let written = if acks_valid { write(broker, ctx, acks, &topic.name, data) } else { Err(ErrorCode::InvalidRequiredAcks.into()) };
+            let written = if acks_valid {
+                write(broker, ctx, acks, &topic.name, data)
+            } else {
+                Err(ErrorCode::InvalidRequiredAcks.into())
+            };
             let row = match written {
                 Ok(Some((partition, appended))) => {
                     if appended.flush_due {
@@ -82,16 +93,25 @@ pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: Produce
                         broker.flush_soon(&partition);
                     }
                     if acks == ACKS_ALL && !appended.acknowledged {
-                        unacknowledged.push((response.responses.len(), partitions.len(), partition, appended.last_offset));
+                        unacknowledged.push((
+                            response.responses.len(),
+                            partitions.len(),
+                            partition,
+                            appended.last_offset,
+                        ));
                     }
                     success(data.index, &appended)
                 }
-                Ok(None) => PartitionProduceResponse { index: data.index, base_offset: -1, ..Default::default() },
+                Ok(None) => {
+                    PartitionProduceResponse { index: data.index, base_offset: -1, ..Default::default() }
+                }
                 Err(failure) => refusal(data.index, failure),
             };
             partitions.push(row);
         }
-        response.responses.push(TopicProduceResponse { name: topic.name.clone(), partition_responses: partitions });
+        response
+            .responses
+            .push(TopicProduceResponse { name: topic.name.clone(), partition_responses: partitions });
     }
     drop(request);
     if !unacknowledged.is_empty() {
@@ -106,14 +126,26 @@ pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: Produce
     Reply::Send(response)
 }
 
-fn write(broker: &Broker, ctx: &RequestContext, acks: i16, topic: &str, data: &PartitionProduceData) -> Written {
+fn write(
+    broker: &Broker,
+    ctx: &RequestContext,
+    acks: i16,
+    topic: &str,
+    data: &PartitionProduceData,
+) -> Written {
     if topics::is_internal(topic) && ctx.client_id() != ADMIN_CLIENT_ID {
-        return Err(Failure::new(ErrorCode::InvalidTopicException, format!("{topic} is internal; only the broker writes to it")));
+        return Err(Failure::new(
+            ErrorCode::InvalidTopicException,
+            format!("{topic} is internal; only the broker writes to it"),
+        ));
     }
     let records = data.records.as_deref().unwrap_or_default();
     check_produce_version(ctx.version, records).map_err(ReplicaError::from)?;
     if ctx.version >= 3 && BatchHeader::parse(records).is_ok_and(|header| header.is_transactional()) {
-        return Err(Failure::new(ErrorCode::InvalidTxnState, "transactions are not served by this broker yet"));
+        return Err(Failure::new(
+            ErrorCode::InvalidTxnState,
+            "transactions are not served by this broker yet",
+        ));
     }
     let partition = broker.partition(topic, data.index)?;
     let appended = clock::with_record_reader(|reader| {
@@ -149,7 +181,11 @@ fn refusal(index: i32, failure: Failure) -> PartitionProduceResponse {
     }
 }
 
-async fn wait_for_replicas(waiting: Vec<(usize, usize, Arc<Partition>, i64)>, timeout: Duration, response: &mut ProduceResponse) {
+async fn wait_for_replicas(
+    waiting: Vec<(usize, usize, Arc<Partition>, i64)>,
+    timeout: Duration,
+    response: &mut ProduceResponse,
+) {
     let deadline = tokio::time::Instant::now() + timeout;
     for (topic, row, partition, offset) in waiting {
         let waiter = Waiter::new(1);
@@ -172,7 +208,12 @@ fn silent(ctx: &RequestContext, response: &ProduceResponse) -> Reply<ProduceResp
     let mut errors = Vec::new();
     for topic in &response.responses {
         for row in topic.partition_responses.iter().filter(|row| row.error_code != 0) {
-            errors.push(format!("{}-{} -> {}", topic.name, row.index, ErrorCode::from_code(row.error_code).name()));
+            errors.push(format!(
+                "{}-{} -> {}",
+                topic.name,
+                row.index,
+                ErrorCode::from_code(row.error_code).name()
+            ));
         }
     }
     if errors.is_empty() {
@@ -191,9 +232,14 @@ fn name_leaders(broker: &Broker, ctx: &RequestContext, response: &mut ProduceRes
     let image = broker.image();
     let mut leaders = Vec::new();
     for topic in &mut response.responses {
-        for row in topic.partition_responses.iter_mut().filter(|row| row.error_code == ErrorCode::NotLeaderOrFollower.code()) {
+        for row in topic
+            .partition_responses
+            .iter_mut()
+            .filter(|row| row.error_code == ErrorCode::NotLeaderOrFollower.code())
+        {
             if let Some(partition) = image.partition(&topic.name, row.index) {
-                row.current_leader = LeaderIdAndEpoch { leader_id: partition.leader, leader_epoch: partition.leader_epoch };
+                row.current_leader =
+                    LeaderIdAndEpoch { leader_id: partition.leader, leader_epoch: partition.leader_epoch };
                 leaders.push(partition.leader);
             }
         }
@@ -204,5 +250,6 @@ fn name_leaders(broker: &Broker, ctx: &RequestContext, response: &mut ProduceRes
         port: i32::from(port),
         rack: rack.map(str::to_owned),
     };
-    response.node_endpoints = image.endpoints(&ctx.peer.listener).filter(|(id, ..)| leaders.contains(id)).map(endpoint).collect();
+    response.node_endpoints =
+        image.endpoints(&ctx.peer.listener).filter(|(id, ..)| leaders.contains(id)).map(endpoint).collect();
 }

@@ -33,7 +33,13 @@ pub struct Key {
     pub status: Status,
 }
 
-const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, check: Check, status: Status) -> Key {
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    check: Check,
+    status: Status,
+) -> Key {
     Key { name, kind, default, check, status }
 }
 

@@ -99,7 +99,8 @@ pub struct ListenerTexts<'a> {
 impl Listeners {
     pub fn parse(texts: &ListenerTexts<'_>) -> Result<Self, ConfigError> {
         let protocols = protocol_map(texts.protocol_map)?;
-        let default_bind = format!("PLAINTEXT://{}:{}", texts.host_name.unwrap_or(""), texts.port.unwrap_or("9092"));
+        let default_bind =
+            format!("PLAINTEXT://{}:{}", texts.host_name.unwrap_or(""), texts.port.unwrap_or("9092"));
         let bind_text = texts.listeners.filter(|t| !t.is_empty()).unwrap_or(&default_bind);
         let bind = endpoints("listeners", bind_text, &protocols)?;
         distinct_ports(&bind, bind_text)?;
@@ -149,27 +150,42 @@ fn protocol_map(text: &str) -> Result<BTreeMap<String, SecurityProtocol>, Config
     let mut map = BTreeMap::new();
     for item in super::values::list(text) {
         let Some((name, protocol)) = item.rsplit_once(':') else {
-            return Err(ConfigError::invalid("listener.security.protocol.map", text, "expected NAME:PROTOCOL pairs"));
+            return Err(ConfigError::invalid(
+                "listener.security.protocol.map",
+                text,
+                "expected NAME:PROTOCOL pairs",
+            ));
         };
         let Some(protocol) = SecurityProtocol::parse(protocol.trim()) else {
-            return Err(ConfigError::Rule(format!("No enum constant org.apache.kafka.common.security.auth.SecurityProtocol.{protocol}")));
+            return Err(ConfigError::Rule(format!(
+                "No enum constant org.apache.kafka.common.security.auth.SecurityProtocol.{protocol}"
+            )));
         };
         map.insert(name.trim().to_ascii_uppercase(), protocol);
     }
     Ok(map)
 }
 
-fn endpoints(key: &str, text: &str, protocols: &BTreeMap<String, SecurityProtocol>) -> Result<Vec<Listener>, ConfigError> {
+fn endpoints(
+    key: &str,
+    text: &str,
+    protocols: &BTreeMap<String, SecurityProtocol>,
+) -> Result<Vec<Listener>, ConfigError> {
     let mut list: Vec<Listener> = Vec::new();
     for item in super::values::list(text) {
-        let wrong = |why: String| ConfigError::Rule(format!("Error creating broker listeners from '{text}' ({key}): {why}"));
-        let (name, host, port) = split(&item).ok_or_else(|| wrong(format!("Unable to parse {item} to a broker endpoint")))?;
+        let wrong = |why: String| {
+            ConfigError::Rule(format!("Error creating broker listeners from '{text}' ({key}): {why}"))
+        };
+        let (name, host, port) =
+            split(&item).ok_or_else(|| wrong(format!("Unable to parse {item} to a broker endpoint")))?;
         let name = name.to_ascii_uppercase();
         let protocol = *protocols
             .get(&name)
             .ok_or_else(|| wrong(format!("No security protocol defined for listener {name}; add {name}:PLAINTEXT to listener.security.protocol.map")))?;
         if list.iter().any(|l| l.name == name) {
-            return Err(ConfigError::Rule(format!("Each listener must have a different name, listeners: {text}")));
+            return Err(ConfigError::Rule(format!(
+                "Each listener must have a different name, listeners: {text}"
+            )));
         }
         let host = Some(host).filter(|h| !h.is_empty()).map(str::to_owned);
         list.push(Listener { name, protocol, host, port });
@@ -192,10 +208,14 @@ fn split(item: &str) -> Option<(&str, &str, u16)> {
 fn distinct_ports(list: &[Listener], text: &str) -> Result<(), ConfigError> {
     for (at, one) in list.iter().enumerate().filter(|(_, l)| l.port != 0) {
         for other in list[at + 1..].iter().filter(|l| l.port == one.port) {
-            let v4 = |l: &Listener| l.host.as_deref().is_some_and(|h| h.parse::<std::net::Ipv4Addr>().is_ok());
-            let v6 = |l: &Listener| l.host.as_deref().is_some_and(|h| h.parse::<std::net::Ipv6Addr>().is_ok());
+            let v4 =
+                |l: &Listener| l.host.as_deref().is_some_and(|h| h.parse::<std::net::Ipv4Addr>().is_ok());
+            let v6 =
+                |l: &Listener| l.host.as_deref().is_some_and(|h| h.parse::<std::net::Ipv6Addr>().is_ok());
             if !(v4(one) && v6(other) || v6(one) && v4(other)) {
-                return Err(ConfigError::Rule(format!("Each listener must have a different port, listeners: {text}")));
+                return Err(ConfigError::Rule(format!(
+                    "Each listener must have a different port, listeners: {text}"
+                )));
             }
         }
     }
@@ -211,7 +231,9 @@ fn legacy_advertised(texts: &ListenerTexts<'_>, bind: &[Listener]) -> Result<Vec
             listener.host = Some(host.to_owned());
         }
         if let Some(port) = texts.advertised_port {
-            listener.port = port.parse().map_err(|_| ConfigError::invalid("advertised.port", port, "Not a number of type INT"))?;
+            listener.port = port
+                .parse()
+                .map_err(|_| ConfigError::invalid("advertised.port", port, "Not a number of type INT"))?;
         }
         if listener.host.is_none() {
             listener.host = Some(own_host_name());
@@ -229,13 +251,19 @@ fn own_host_name() -> String {
 fn inter_broker_name(texts: &ListenerTexts<'_>) -> Result<String, ConfigError> {
     match (texts.inter_broker_listener, texts.inter_broker_protocol) {
         (Some(_), Some(_)) => Err(ConfigError::Rule(
-            "Only one of inter.broker.listener.name and security.inter.broker.protocol should be set.".to_owned(),
+            "Only one of inter.broker.listener.name and security.inter.broker.protocol should be set."
+                .to_owned(),
         )),
         (Some(name), None) => Ok(name.to_ascii_uppercase()),
         (None, protocol) => {
             let protocol = protocol.unwrap_or("PLAINTEXT");
-            let wanted = SecurityProtocol::parse(protocol)
-                .ok_or_else(|| ConfigError::invalid("security.inter.broker.protocol", protocol, "String must be one of: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"))?;
+            let wanted = SecurityProtocol::parse(protocol).ok_or_else(|| {
+                ConfigError::invalid(
+                    "security.inter.broker.protocol",
+                    protocol,
+                    "String must be one of: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL",
+                )
+            })?;
             // Kafka takes the protocol's own name as the listener's name.
             Ok(wanted.name().to_owned())
         }
@@ -249,7 +277,10 @@ mod tests {
     const MAP: &str = "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL";
 
     fn parse(texts: ListenerTexts<'_>) -> Result<Listeners, String> {
-        let texts = ListenerTexts { protocol_map: if texts.protocol_map.is_empty() { MAP } else { texts.protocol_map }, ..texts };
+        let texts = ListenerTexts {
+            protocol_map: if texts.protocol_map.is_empty() { MAP } else { texts.protocol_map },
+            ..texts
+        };
         Listeners::parse(&texts).map_err(|e| e.to_string())
     }
 
@@ -280,11 +311,29 @@ mod tests {
             let error = parse(texts).expect_err(part);
             assert!(error.contains(part), "{error}");
         };
-        check(ListenerTexts { listeners: Some("PLAINTEXT://a"), ..Default::default() }, "Unable to parse PLAINTEXT://a to a broker endpoint");
-        check(ListenerTexts { listeners: Some("X://a:1"), ..Default::default() }, "No security protocol defined for listener X");
-        check(ListenerTexts { listeners: Some("PLAINTEXT://a:1,PLAINTEXT://b:2"), ..Default::default() }, "different name");
-        check(ListenerTexts { listeners: Some("PLAINTEXT://a:1,SSL://b:1"), ..Default::default() }, "different port");
-        check(ListenerTexts { listeners: Some("PLAINTEXT://0.0.0.0:1"), ..Default::default() }, "nonroutable meta-address 0.0.0.0");
-        check(ListenerTexts { listeners: Some("PLAINTEXT://a:1,SSL://b:2"), ..Default::default() }, "SSL is not served yet");
+        check(
+            ListenerTexts { listeners: Some("PLAINTEXT://a"), ..Default::default() },
+            "Unable to parse PLAINTEXT://a to a broker endpoint",
+        );
+        check(
+            ListenerTexts { listeners: Some("X://a:1"), ..Default::default() },
+            "No security protocol defined for listener X",
+        );
+        check(
+            ListenerTexts { listeners: Some("PLAINTEXT://a:1,PLAINTEXT://b:2"), ..Default::default() },
+            "different name",
+        );
+        check(
+            ListenerTexts { listeners: Some("PLAINTEXT://a:1,SSL://b:1"), ..Default::default() },
+            "different port",
+        );
+        check(
+            ListenerTexts { listeners: Some("PLAINTEXT://0.0.0.0:1"), ..Default::default() },
+            "nonroutable meta-address 0.0.0.0",
+        );
+        check(
+            ListenerTexts { listeners: Some("PLAINTEXT://a:1,SSL://b:2"), ..Default::default() },
+            "SSL is not served yet",
+        );
     }
 }

@@ -15,8 +15,8 @@ use properties::Properties;
 
 use keys::Status;
 pub use listeners::{Listener, ListenerTexts, Listeners, SecurityProtocol};
-use values::Value;
 pub use values::ConfigError;
+use values::Value;
 
 /// The behaviour towards other brokers and ZooKeeper that `inter.broker.protocol.version` selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +39,9 @@ impl Release {
             _ if number.split('.').all(|part| part.parse::<u32>().is_ok()) => Err(ConfigError::Unsupported {
                 key: KEY.to_owned(),
                 value: text.to_owned(),
-                reason: "this broker speaks 3.9 (when unset) and 2.7; set one of the two, or leave the key out".to_owned(),
+                reason:
+                    "this broker speaks 3.9 (when unset) and 2.7; set one of the two, or leave the key out"
+                        .to_owned(),
             }),
             _ => Err(ConfigError::invalid(KEY, text, format!("Version `{text}` is not a valid version"))),
         }
@@ -149,18 +151,34 @@ pub enum Notice {
 impl std::fmt::Display for Notice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unknown(keys) => write!(f, "Unknown configuration keys, check their spelling: {}", keys.join(", ")),
-            Self::NotYet(keys) => write!(f, "Configuration keys set but not yet honoured, they have no effect: {}", keys.join(", ")),
-            Self::Moot(keys) => write!(f, "Configuration keys accepted without effect, there is nothing to tune here: {}", keys.join(", ")),
-            Self::Kraft(keys) => write!(f, "Configuration keys of KRaft have no effect in ZooKeeper mode: {}", keys.join(", ")),
+            Self::Unknown(keys) => {
+                write!(f, "Unknown configuration keys, check their spelling: {}", keys.join(", "))
+            }
+            Self::NotYet(keys) => write!(
+                f,
+                "Configuration keys set but not yet honoured, they have no effect: {}",
+                keys.join(", ")
+            ),
+            Self::Moot(keys) => write!(
+                f,
+                "Configuration keys accepted without effect, there is nothing to tune here: {}",
+                keys.join(", ")
+            ),
+            Self::Kraft(keys) => {
+                write!(f, "Configuration keys of KRaft have no effect in ZooKeeper mode: {}", keys.join(", "))
+            }
         }
     }
 }
 
 impl Config {
     /// Reads `properties` with `overrides` (from `--override k=v`) laid over them.
-    pub fn from_properties(properties: &Properties, overrides: &[(String, String)]) -> Result<(Self, Vec<Notice>), ConfigError> {
-        let mut set: BTreeMap<String, String> = properties.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    pub fn from_properties(
+        properties: &Properties,
+        overrides: &[(String, String)],
+    ) -> Result<(Self, Vec<Notice>), ConfigError> {
+        let mut set: BTreeMap<String, String> =
+            properties.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         set.extend(overrides.iter().cloned());
         let settings = Settings { set };
         let notices = settings.notices()?;
@@ -187,7 +205,8 @@ impl Settings {
 
     /// Checks every set key and sorts those without effect.
     fn notices(&self) -> Result<Vec<Notice>, ConfigError> {
-        let (mut unknown, mut pending, mut moot, mut kraft) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut unknown, mut pending, mut moot, mut kraft) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (name, text) in &self.set {
             let Some(key) = keys::find(name) else {
                 match name.starts_with("listener.name.") {
@@ -205,7 +224,12 @@ impl Settings {
                 Status::Refused => refuse_unless_default(key, text)?,
             }
         }
-        let kinds = [(unknown, Notice::Unknown as fn(_) -> _), (pending, Notice::NotYet), (moot, Notice::Moot), (kraft, Notice::Kraft)];
+        let kinds = [
+            (unknown, Notice::Unknown as fn(_) -> _),
+            (pending, Notice::NotYet),
+            (moot, Notice::Moot),
+            (kraft, Notice::Kraft),
+        ];
         Ok(kinds.into_iter().filter(|(keys, _)| !keys.is_empty()).map(|(keys, kind)| kind(keys)).collect())
     }
 
@@ -236,7 +260,8 @@ impl Settings {
     }
 
     fn into_config(self) -> Result<Config, ConfigError> {
-        let topic_defaults = LogConfig::from_broker(|key| self.text(key)).map_err(|error| ConfigError::Rule(error.to_string()))?;
+        let topic_defaults = LogConfig::from_broker(|key| self.text(key))
+            .map_err(|error| ConfigError::Rule(error.to_string()))?;
         let reserved_broker_id_max = self.int32("reserved.broker.max.id")?;
         let broker_id_generation = self.flag("broker.id.generation.enable")?;
         Ok(Config {
@@ -252,7 +277,8 @@ impl Settings {
             groups: self.groups()?,
             topic_defaults,
             num_partitions: self.int32("num.partitions")?,
-            default_replication_factor: i16::try_from(self.int("default.replication.factor")?).unwrap_or(i16::MAX),
+            default_replication_factor: i16::try_from(self.int("default.replication.factor")?)
+                .unwrap_or(i16::MAX),
             auto_create_topics: self.flag("auto.create.topics.enable")?,
             delete_topics: self.flag("delete.topic.enable")?,
             fetch_bytes_max: self.size("fetch.max.bytes")?,
@@ -265,7 +291,8 @@ impl Settings {
         let id = self.int32("broker.id")?;
         if generation && !(-1..=reserved_max).contains(&id) {
             return Err(ConfigError::Rule(
-                "broker.id must be greater than or equal to -1 and not greater than reserved.broker.max.id".to_owned(),
+                "broker.id must be greater than or equal to -1 and not greater than reserved.broker.max.id"
+                    .to_owned(),
             ));
         }
         if !generation && id < 0 {
@@ -291,7 +318,8 @@ impl Settings {
     fn zookeeper(&self) -> Result<ZooKeeperConfig, ConfigError> {
         let text = self.given("zookeeper.connect").unwrap_or("").trim();
         let (hosts, chroot) = text.find('/').map_or((text, ""), |at| text.split_at(at));
-        let hosts: Vec<String> = values::list(hosts).into_iter().filter(|h| !h.is_empty()).map(with_port).collect();
+        let hosts: Vec<String> =
+            values::list(hosts).into_iter().filter(|h| !h.is_empty()).map(with_port).collect();
         if hosts.is_empty() {
             return Err(ConfigError::Rule(
                 "Missing required configuration \"zookeeper.connect\" which has no default value; give the ensemble as host:port[,host:port…][/chroot]".to_owned(),
@@ -311,8 +339,11 @@ impl Settings {
         const OVERRIDES: &str = "max.connections.per.ip.overrides";
         let mut overrides = BTreeMap::new();
         for item in values::list(self.text(OVERRIDES).unwrap_or("")) {
-            let pair = item.rsplit_once(':').and_then(|(ip, n)| Some((ip.trim().to_owned(), n.trim().parse().ok()?)));
-            let (ip, max) = pair.ok_or_else(|| ConfigError::invalid(OVERRIDES, &item, "expected address:number"))?;
+            let pair = item
+                .rsplit_once(':')
+                .and_then(|(ip, n)| Some((ip.trim().to_owned(), n.trim().parse().ok()?)));
+            let (ip, max) =
+                pair.ok_or_else(|| ConfigError::invalid(OVERRIDES, &item, "expected address:number"))?;
             overrides.insert(ip, max);
         }
         let per_ip = self.size("max.connections.per.ip")?;
@@ -323,8 +354,12 @@ impl Settings {
         }
         Ok(NetworkConfig {
             request_bytes_max: self.size("socket.request.max.bytes")?,
-            send_buffer_bytes: self.given("socket.send.buffer.bytes").map_or(Ok(-1), |_| self.int32("socket.send.buffer.bytes"))?,
-            receive_buffer_bytes: self.given("socket.receive.buffer.bytes").map_or(Ok(-1), |_| self.int32("socket.receive.buffer.bytes"))?,
+            send_buffer_bytes: self
+                .given("socket.send.buffer.bytes")
+                .map_or(Ok(-1), |_| self.int32("socket.send.buffer.bytes"))?,
+            receive_buffer_bytes: self
+                .given("socket.receive.buffer.bytes")
+                .map_or(Ok(-1), |_| self.int32("socket.receive.buffer.bytes"))?,
             backlog: u32::try_from(self.int("socket.listen.backlog.size")?).unwrap_or(50),
             connections_max: self.size("max.connections")?,
             connections_per_ip_max: per_ip,
@@ -335,9 +370,12 @@ impl Settings {
 
     fn logs(&self) -> Result<LogManagerConfig, ConfigError> {
         let dirs = self.given("log.dirs").filter(|t| !t.is_empty()).or(self.text("log.dir")).unwrap_or("");
-        let dirs: Vec<PathBuf> = values::list(dirs).into_iter().filter(|d| !d.is_empty()).map(PathBuf::from).collect();
+        let dirs: Vec<PathBuf> =
+            values::list(dirs).into_iter().filter(|d| !d.is_empty()).map(PathBuf::from).collect();
         if dirs.is_empty() {
-            return Err(ConfigError::Rule("At least one log directory must be defined via log.dirs or log.dir.".to_owned()));
+            return Err(ConfigError::Rule(
+                "At least one log directory must be defined via log.dirs or log.dir.".to_owned(),
+            ));
         }
         Ok(LogManagerConfig {
             dirs,
@@ -361,8 +399,10 @@ impl Settings {
             max_size: self.size("group.max.size")?,
             offset_metadata_bytes_max: self.size("offset.metadata.max.bytes")?,
             offsets_topic_partitions: self.int32("offsets.topic.num.partitions")?,
-            offsets_topic_replication_factor: i16::try_from(self.int("offsets.topic.replication.factor")?).unwrap_or(i16::MAX),
-            offsets_topic_segment_bytes: u32::try_from(self.int("offsets.topic.segment.bytes")?).unwrap_or(u32::MAX),
+            offsets_topic_replication_factor: i16::try_from(self.int("offsets.topic.replication.factor")?)
+                .unwrap_or(i16::MAX),
+            offsets_topic_segment_bytes: u32::try_from(self.int("offsets.topic.segment.bytes")?)
+                .unwrap_or(u32::MAX),
             offsets_topic_compression_codec: self.int32("offsets.topic.compression.codec")?,
             offsets_commit_timeout_ms: self.duration("offsets.commit.timeout.ms")?,
             offsets_load_buffer_bytes: self.size("offsets.load.buffer.size")?,
@@ -388,11 +428,17 @@ fn refuse_unless_default(key: &keys::Key, text: &str) -> Result<(), ConfigError>
         "process.roles" | "controller.listener.names" | "zookeeper.metadata.migration.enable" => {
             "this broker works with ZooKeeper, not with KRaft; remove the key and set zookeeper.connect"
         }
-        "authorizer.class.name" => "access control is not there yet, and serving everybody in its place would be unsafe",
+        "authorizer.class.name" => {
+            "access control is not there yet, and serving everybody in its place would be unsafe"
+        }
         "zookeeper.set.acl" | "zookeeper.ssl.client.enable" => "secured ZooKeeper access is not there yet",
         _ => "there is nothing yet that does it, and leaving it out would change what the broker allows",
     };
-    Err(ConfigError::Unsupported { key: key.name.to_owned(), value: text.to_owned(), reason: reason.to_owned() })
+    Err(ConfigError::Unsupported {
+        key: key.name.to_owned(),
+        value: text.to_owned(),
+        reason: reason.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -422,7 +468,10 @@ mod tests {
         let (_, notices) = parse(text).expect("valid");
         let words: Vec<String> = notices.iter().map(Notice::to_string).collect();
         assert!(words[0].contains("Unknown") && words[0].ends_with(": num.partitionz"));
-        assert!(words[1].contains("not yet honoured") && words[1].contains("listener.name.a.ssl.key.password, ssl.keystore.location"));
+        assert!(
+            words[1].contains("not yet honoured")
+                && words[1].contains("listener.name.a.ssl.key.password, ssl.keystore.location")
+        );
         assert!(words[2].contains("num.io.threads") && words[3].contains("node.id"));
     }
 
@@ -432,7 +481,10 @@ mod tests {
             let error = parse(&format!("zookeeper.connect=z\n{line}")).expect_err(line);
             assert!(error.contains(part), "{error}");
         };
-        check("authorizer.class.name=kafka.security.authorizer.AclAuthorizer", "access control is not there yet");
+        check(
+            "authorizer.class.name=kafka.security.authorizer.AclAuthorizer",
+            "access control is not there yet",
+        );
         check("process.roles=broker", "not with KRaft");
         check("inter.broker.protocol.version=3.4", "this broker speaks 3.9 (when unset) and 2.7");
         check("inter.broker.protocol.version=x", "Version `x` is not a valid version");
@@ -445,7 +497,12 @@ mod tests {
 
     #[test]
     fn both_spellings_of_a_served_release_work() {
-        for (text, release) in [("2.7", Release::V2_7), ("2.7.1", Release::V2_7), ("2.7-IV2", Release::V2_7), ("3.9-IV0", Release::V3_9)] {
+        for (text, release) in [
+            ("2.7", Release::V2_7),
+            ("2.7.1", Release::V2_7),
+            ("2.7-IV2", Release::V2_7),
+            ("3.9-IV0", Release::V3_9),
+        ] {
             assert_eq!(Release::parse(text), Ok(release), "{text}");
         }
         assert!(Release::parse("2.7-IV1").is_err());

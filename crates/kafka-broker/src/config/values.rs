@@ -71,8 +71,12 @@ pub fn parse_named(name: &str, kind: Kind, check: Check, text: &str) -> Result<V
         Kind::Bool if text.eq_ignore_ascii_case("true") => Value::Bool(true),
         Kind::Bool if text.eq_ignore_ascii_case("false") => Value::Bool(false),
         Kind::Bool => return Err(invalid("Expected value to be either true or false")),
-        Kind::Short => Value::Int(i64::from(text.parse::<i16>().map_err(|_| invalid("Not a number of type SHORT"))?)),
-        Kind::Int => Value::Int(i64::from(text.parse::<i32>().map_err(|_| invalid("Not a number of type INT"))?)),
+        Kind::Short => {
+            Value::Int(i64::from(text.parse::<i16>().map_err(|_| invalid("Not a number of type SHORT"))?))
+        }
+        Kind::Int => {
+            Value::Int(i64::from(text.parse::<i32>().map_err(|_| invalid("Not a number of type INT"))?))
+        }
         Kind::Long => Value::Int(text.parse().map_err(|_| invalid("Not a number of type LONG"))?),
         Kind::Double => Value::Double(text.parse().map_err(|_| invalid("Not a number of type DOUBLE"))?),
         Kind::Str | Kind::Class | Kind::Password => Value::Text(text.to_owned()),
@@ -93,17 +97,27 @@ pub fn list(text: &str) -> Vec<String> {
 fn range(name: &str, text: &str, check: Check, value: &Value) -> Result<(), ConfigError> {
     let invalid = |reason: String| Err(ConfigError::invalid(name, text, reason));
     match (check, value) {
-        (Check::Min(min) | Check::Between(min, _), Value::Int(n)) if *n < min => invalid(format!("Value must be at least {min}")),
-        (Check::Min(min) | Check::Between(min, _), Value::Double(n)) if *n < min as f64 => invalid(format!("Value must be at least {min}")),
-        (Check::Between(_, max), Value::Int(n)) if *n > max => invalid(format!("Value must be no more than {max}")),
-        (Check::Between(_, max), Value::Double(n)) if *n > max as f64 => invalid(format!("Value must be no more than {max}")),
+        (Check::Min(min) | Check::Between(min, _), Value::Int(n)) if *n < min => {
+            invalid(format!("Value must be at least {min}"))
+        }
+        (Check::Min(min) | Check::Between(min, _), Value::Double(n)) if *n < min as f64 => {
+            invalid(format!("Value must be at least {min}"))
+        }
+        (Check::Between(_, max), Value::Int(n)) if *n > max => {
+            invalid(format!("Value must be no more than {max}"))
+        }
+        (Check::Between(_, max), Value::Double(n)) if *n > max as f64 => {
+            invalid(format!("Value must be no more than {max}"))
+        }
         (Check::OneOf(allowed), Value::Text(text)) if !allowed.contains(&text.as_str()) => {
             invalid(format!("String must be one of: {}", allowed.join(", ")))
         }
-        (Check::OneOf(allowed), Value::List(items)) => match items.iter().find(|item| !allowed.contains(&item.as_str())) {
-            Some(_) => invalid(format!("String must be one of: {}", allowed.join(", "))),
-            None => Ok(()),
-        },
+        (Check::OneOf(allowed), Value::List(items)) => {
+            match items.iter().find(|item| !allowed.contains(&item.as_str())) {
+                Some(_) => invalid(format!("String must be one of: {}", allowed.join(", "))),
+                None => Ok(()),
+            }
+        }
         _ => Ok(()),
     }
 }
@@ -122,23 +136,39 @@ mod tests {
     fn values_are_read_as_java_reads_them() {
         check("num.partitions", " 3 ", Ok(Value::Int(3)));
         check("auto.create.topics.enable", "TRUE", Ok(Value::Bool(true)));
-        check("log.cleanup.policy", "compact, delete", Ok(Value::List(vec!["compact".into(), "delete".into()])));
+        check(
+            "log.cleanup.policy",
+            "compact, delete",
+            Ok(Value::List(vec!["compact".into(), "delete".into()])),
+        );
         check("log.retention.ms", "-1", Ok(Value::Int(-1)));
     }
 
     #[test]
     fn errors_are_kafkas_words() {
-        check("num.partitions", "x", Err("Invalid value x for configuration num.partitions: Not a number of type INT"));
-        check("num.partitions", "0", Err("Invalid value 0 for configuration num.partitions: Value must be at least 1"));
+        check(
+            "num.partitions",
+            "x",
+            Err("Invalid value x for configuration num.partitions: Not a number of type INT"),
+        );
+        check(
+            "num.partitions",
+            "0",
+            Err("Invalid value 0 for configuration num.partitions: Value must be at least 1"),
+        );
         check(
             "auto.create.topics.enable",
             "yes",
-            Err("Invalid value yes for configuration auto.create.topics.enable: Expected value to be either true or false"),
+            Err(
+                "Invalid value yes for configuration auto.create.topics.enable: Expected value to be either true or false",
+            ),
         );
         check(
             "log.message.timestamp.type",
             "now",
-            Err("Invalid value now for configuration log.message.timestamp.type: String must be one of: CreateTime, LogAppendTime"),
+            Err(
+                "Invalid value now for configuration log.message.timestamp.type: String must be one of: CreateTime, LogAppendTime",
+            ),
         );
     }
 }

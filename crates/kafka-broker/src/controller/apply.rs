@@ -34,7 +34,10 @@ pub async fn leader_and_isr(broker: &Arc<Broker>, decisions: Vec<PartitionDecisi
 }
 
 /// Configurations of topics whose logs are not there yet.
-async fn new_topic_configs(broker: &Broker, decisions: &[PartitionDecision]) -> HashMap<String, Arc<LogConfig>> {
+async fn new_topic_configs(
+    broker: &Broker,
+    decisions: &[PartitionDecision],
+) -> HashMap<String, Arc<LogConfig>> {
     let zk = broker.zk();
     let mut reads = BTreeMap::new();
     for decision in decisions {
@@ -49,7 +52,9 @@ async fn new_topic_configs(broker: &Broker, decisions: &[PartitionDecision]) -> 
             Ok((data, _)) => data,
             Err(error) => {
                 if !error.is(zk_client::ErrorCode::NoNode) {
-                    warn!("cannot read the configuration of topic {topic}: {error}; its defaults are used until it changes");
+                    warn!(
+                        "cannot read the configuration of topic {topic}: {error}; its defaults are used until it changes"
+                    );
                 }
                 None
             }
@@ -82,7 +87,11 @@ fn apply_one(broker: &Arc<Broker>, decision: &PartitionDecision, configs: &HashM
 }
 
 /// The replica, made if it is not there yet.
-fn hosted(broker: &Broker, decision: &PartitionDecision, configs: &HashMap<String, Arc<LogConfig>>) -> Result<Arc<Partition>, LogError> {
+fn hosted(
+    broker: &Broker,
+    decision: &PartitionDecision,
+    configs: &HashMap<String, Arc<LogConfig>>,
+) -> Result<Arc<Partition>, LogError> {
     let TopicPartition { topic, partition } = &decision.partition;
     let id = decision.topic_id.map(|id| Uuid(id.into_bytes()));
     if let Some(hosted) = broker.partitions.get(topic, *partition) {
@@ -90,9 +99,15 @@ fn hosted(broker: &Broker, decision: &PartitionDecision, configs: &HashMap<Strin
     }
     let name = log_name(&decision.partition);
     let known = broker.logs.get(&name).map(|log| log.lock().config().clone());
-    let config = known.or_else(|| configs.get(topic).cloned()).unwrap_or_else(|| Arc::new(broker.config.topic_defaults.clone()));
+    let config = known
+        .or_else(|| configs.get(topic).cloned())
+        .unwrap_or_else(|| Arc::new(broker.config.topic_defaults.clone()));
     let log = broker.logs.get_or_create(&name, &config, id, clock::wall_ms())?;
-    let shared_name = broker.partitions.of_topic(topic).first().map_or_else(|| Arc::from(topic.as_str()), |first| first.topic().clone());
+    let shared_name = broker
+        .partitions
+        .of_topic(topic)
+        .first()
+        .map_or_else(|| Arc::from(topic.as_str()), |first| first.topic().clone());
     let hosted = Partition::new(shared_name, *partition, broker.id, log);
     broker.partitions.insert(hosted.clone());
     Ok(hosted)
@@ -138,7 +153,8 @@ fn update_topic(image: &mut MetadataImage, name: &str, decisions: Vec<PartitionD
         if let Some(id) = decision.topic_id {
             topic.id = Uuid(id.into_bytes());
         }
-        let missing = PartitionImage { leader: NO_LEADER, leader_epoch: -1, replicas: Vec::new(), isr: Vec::new() };
+        let missing =
+            PartitionImage { leader: NO_LEADER, leader_epoch: -1, replicas: Vec::new(), isr: Vec::new() };
         if topic.partitions.len() <= index {
             topic.partitions.resize(index + 1, missing);
         }
@@ -156,7 +172,13 @@ fn update_topic(image: &mut MetadataImage, name: &str, decisions: Vec<PartitionD
 pub async fn stop_replicas(broker: &Arc<Broker>, replicas: Vec<StopReplicaPartition>) -> Vec<TopicPartition> {
     let worker = broker.clone();
     let all: Vec<TopicPartition> = replicas.iter().map(|replica| replica.partition.clone()).collect();
-    let work = move || replicas.iter().filter(|replica| !stop_one(&worker, replica)).map(|replica| replica.partition.clone()).collect();
+    let work = move || {
+        replicas
+            .iter()
+            .filter(|replica| !stop_one(&worker, replica))
+            .map(|replica| replica.partition.clone())
+            .collect()
+    };
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|failure| {
         error!("stopping replicas failed unexpectedly: {failure}");
         all

@@ -35,7 +35,8 @@ impl ConfigChanges {
     async fn read(&mut self, broker: &Arc<Broker>) -> Result<(), ZkError> {
         let zk = broker.zk();
         let names = zk.get_children(path::CONFIG_CHANGES, true).await?;
-        let mut changes: Vec<(i64, String)> = names.into_iter().filter_map(|name| Some((sequence(&name)?, name))).collect();
+        let mut changes: Vec<(i64, String)> =
+            names.into_iter().filter_map(|name| Some((sequence(&name)?, name))).collect();
         changes.sort_unstable();
         for (sequence, name) in changes {
             if self.last_seen.is_none_or(|last| sequence > last) {
@@ -64,7 +65,10 @@ impl ConfigChanges {
         match change.entity() {
             Some(("topics", topic)) => apply_topic(broker, zk, topic).await,
             _ => {
-                warn!("configuration of {} changed, which is not honoured yet; only topics' are", change.entity_path);
+                warn!(
+                    "configuration of {} changed, which is not honoured yet; only topics' are",
+                    change.entity_path
+                );
                 Ok(())
             }
         }

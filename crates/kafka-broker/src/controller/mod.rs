@@ -50,7 +50,11 @@ struct Shell {
 }
 
 /// Starts the task and waits until the leaders are in place.
-pub async fn start(broker: &Arc<Broker>, events: Events, advertised: Vec<Listener>) -> Result<(), StartError> {
+pub async fn start(
+    broker: &Arc<Broker>,
+    events: Events,
+    advertised: Vec<Listener>,
+) -> Result<(), StartError> {
     // Bounded by the core: it keeps at most `zk_requests_in_flight_max` operations under way.
     let (answers, incoming) = mpsc::unbounded_channel();
     let (ready, is_ready) = oneshot::channel();
@@ -67,7 +71,10 @@ pub async fn start(broker: &Arc<Broker>, events: Events, advertised: Vec<Listene
     };
     broker.tasks.spawn(shell.run(incoming));
     if tokio::time::timeout(FIRST_METADATA_WAIT, is_ready).await.is_err() {
-        warn!("no controller is in office after {} s; serving requests all the same", FIRST_METADATA_WAIT.as_secs());
+        warn!(
+            "no controller is in office after {} s; serving requests all the same",
+            FIRST_METADATA_WAIT.as_secs()
+        );
     }
     Ok(())
 }
@@ -114,7 +121,9 @@ impl Shell {
 
     async fn on_event(&mut self, event: WatchEvent) {
         match (event.kind, event.state) {
-            (EventKind::None, KeeperState::Expired | KeeperState::Closed | KeeperState::AuthFailed) => self.take_up_new_session().await,
+            (EventKind::None, KeeperState::Expired | KeeperState::Closed | KeeperState::AuthFailed) => {
+                self.take_up_new_session().await
+            }
             (EventKind::None, KeeperState::SyncConnected) => {
                 self.step(Event::Connected).await;
                 self.changes.watch(&self.broker).await;
@@ -188,8 +197,12 @@ impl Shell {
                 });
             }
             Effect::ControllerChanged { id } => self.broker.update_image(|image| image.controller_id = id),
-            Effect::LeaderAndIsr { broker, partitions, .. } if broker == self.broker.id => apply::leader_and_isr(&self.broker, partitions).await,
-            Effect::UpdateMetadata { brokers, live_brokers, partitions, .. } if brokers.contains(&self.broker.id) => {
+            Effect::LeaderAndIsr { broker, partitions, .. } if broker == self.broker.id => {
+                apply::leader_and_isr(&self.broker, partitions).await
+            }
+            Effect::UpdateMetadata { brokers, live_brokers, partitions, .. }
+                if brokers.contains(&self.broker.id) =>
+            {
                 apply::update_metadata(&self.broker, live_brokers, partitions);
             }
             Effect::StopReplica { token, broker, partitions, .. } if broker == self.broker.id => {

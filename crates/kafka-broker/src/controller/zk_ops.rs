@@ -58,7 +58,9 @@ fn multi_op(write: ZkWrite) -> MultiOp {
                 ttl_ms: -1,
             })
         }
-        ZkWrite::SetData { path, data, version } => MultiOp::SetData { path, data: Some(Bytes::from(data)), version },
+        ZkWrite::SetData { path, data, version } => {
+            MultiOp::SetData { path, data: Some(Bytes::from(data)), version }
+        }
         ZkWrite::Delete { path, version } => MultiOp::Delete { path, version },
         ZkWrite::Check { path, version } => MultiOp::Check { path, version },
     }

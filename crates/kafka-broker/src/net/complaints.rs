@@ -27,7 +27,8 @@ impl Complaints {
     /// Whether a complaint about `ip` is to be logged.
     pub fn admit(&self, ip: IpAddr, now_ms: u64) -> bool {
         let mut windows = self.windows.lock();
-        let key = if windows.contains_key(&Some(ip)) || windows.len() < ADDRESSES_MAX { Some(ip) } else { None };
+        let key =
+            if windows.contains_key(&Some(ip)) || windows.len() < ADDRESSES_MAX { Some(ip) } else { None };
         let window = windows.entry(key).or_insert(Window { started_ms: now_ms, count: 0 });
         window.count = window.count.saturating_add(1);
         window.count <= LINES_MAX

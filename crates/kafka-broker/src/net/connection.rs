@@ -55,7 +55,13 @@ impl From<FrameError> for End {
 }
 
 impl Connection {
-    pub fn new(stream: TcpStream, peer: SocketAddr, listener: Arc<str>, broker: Arc<Broker>, registered: Registered) -> Self {
+    pub fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        listener: Arc<str>,
+        broker: Arc<Broker>,
+        registered: Registered,
+    ) -> Self {
         let reader = FrameReader::new(broker.config.network.request_bytes_max);
         let context = ConnectionContext::new(registered.entry.id, peer, listener);
         Self { stream, reader, outbox: Outbox::default(), context, broker, registered }
@@ -65,7 +71,10 @@ impl Connection {
     pub async fn run_caught(self) {
         let (peer, listener) = (self.context.peer, self.context.listener.clone());
         if let Err(panic) = (CatchPanic { future: Box::pin(self.run()) }).await {
-            error!("closing connection of {peer} on {listener}: its request hit a bug in the broker: {}", panic_text(&*panic));
+            error!(
+                "closing connection of {peer} on {listener}: its request hit a bug in the broker: {}",
+                panic_text(&*panic)
+            );
         }
     }
 
@@ -138,7 +147,10 @@ impl Connection {
             }
             End::Frame(error) => warn!("connection of {peer} on {listener}: {error}"),
             End::Refused(reason) => {
-                warn!("closing connection of {peer} on {listener} (client id {:?}): {reason}", self.context.client_id());
+                warn!(
+                    "closing connection of {peer} on {listener} (client id {:?}): {reason}",
+                    self.context.client_id()
+                );
             }
         }
     }

@@ -49,7 +49,10 @@ impl FrameReader {
     /// The next payload, or `None` at a clean end of the stream. Cancel safe: what has been read stays in the buffer.
     ///
     /// The previous payload should have been dropped by then; while a part of it lives, a new buffer is taken.
-    pub async fn next<S: AsyncReadExt + Unpin>(&mut self, stream: &mut S) -> Result<Option<Bytes>, FrameError> {
+    pub async fn next<S: AsyncReadExt + Unpin>(
+        &mut self,
+        stream: &mut S,
+    ) -> Result<Option<Bytes>, FrameError> {
         if self.buffer.capacity() == 0 {
             let mut first = [0; FIRST_READ_BYTES];
             let count = stream.read(&mut first).await?;
@@ -106,7 +109,8 @@ impl FrameReader {
     /// Room to read into. With an empty buffer this takes up the allocation from its front again: a large frame then
     /// lies where the one before lay, in pages that are there already, and nothing has to be moved for it.
     fn make_room(&mut self) {
-        let wanted = if self.buffer.is_empty() { self.recent_bytes + READ_AHEAD_BYTES } else { READ_AHEAD_BYTES };
+        let wanted =
+            if self.buffer.is_empty() { self.recent_bytes + READ_AHEAD_BYTES } else { READ_AHEAD_BYTES };
         self.buffer.reserve(wanted);
     }
 
@@ -185,7 +189,10 @@ mod tests {
             drop(reader.next(&mut framed(&[1; 1000]).as_slice()).await.expect("a frame"));
             reader.shrink();
             assert_eq!(reader.buffer.capacity(), 0);
-            assert_eq!(reader.next(&mut framed(b"again").as_slice()).await.expect("a frame").expect("more"), &b"again"[..]);
+            assert_eq!(
+                reader.next(&mut framed(b"again").as_slice()).await.expect("a frame").expect("more"),
+                &b"again"[..]
+            );
         });
     }
 
@@ -203,11 +210,13 @@ mod tests {
     #[test]
     fn lengths_outside_the_limit_are_refused_with_kafkas_words() {
         run(async {
-            let error = FrameReader::new(100).next(&mut b"GET / HTTP/1.1".as_slice()).await.expect_err("http");
+            let error =
+                FrameReader::new(100).next(&mut b"GET / HTTP/1.1".as_slice()).await.expect_err("http");
             assert_eq!(error.to_string(), "Invalid receive (size = 1195725856 larger than 100)");
             let error = FrameReader::new(100).next(&mut [0xff; 8].as_slice()).await.expect_err("negative");
             assert_eq!(error.to_string(), "Invalid receive (size = -1)");
-            let error = FrameReader::new(100).next(&mut [0, 0, 0, 101].as_slice()).await.expect_err("one over");
+            let error =
+                FrameReader::new(100).next(&mut [0, 0, 0, 101].as_slice()).await.expect_err("one over");
             assert!(matches!(error, FrameError::TooLarge { size: 101, .. }));
         });
     }

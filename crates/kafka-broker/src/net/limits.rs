@@ -159,7 +159,9 @@ impl Connections {
         let now = self.now_ms();
         for (ip, count) in self.complaints.roll(now) {
             let who = ip.map_or_else(|| "many addresses".to_owned(), |ip| ip.to_string());
-            warn!("{count} more connections of {who} were refused or closed for malformed requests in the last minute");
+            warn!(
+                "{count} more connections of {who} were refused or closed for malformed requests in the last minute"
+            );
         }
         for entry in self.inner.lock().by_id.values().filter(|e| !e.busy.load(Ordering::Relaxed)) {
             let idle = now.saturating_sub(entry.last_active_ms.load(Ordering::Relaxed));

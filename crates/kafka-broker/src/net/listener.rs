@@ -44,8 +44,12 @@ pub fn bind(listener: &Listener, network: &NetworkConfig) -> Result<Bound, BindE
     let failed = |source: io::Error| {
         let advice = match source.kind() {
             io::ErrorKind::AddrInUse => "Another process listens there: stop it, or change listeners.",
-            io::ErrorKind::PermissionDenied => "Ports below 1024 need privileges: choose a higher one in listeners.",
-            io::ErrorKind::AddrNotAvailable => "This machine has no such address: bind 0.0.0.0 and set advertised.listeners.",
+            io::ErrorKind::PermissionDenied => {
+                "Ports below 1024 need privileges: choose a higher one in listeners."
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "This machine has no such address: bind 0.0.0.0 and set advertised.listeners."
+            }
             _ => "Check listeners.",
         };
         BindError { address: text.clone(), source, advice }
@@ -57,7 +61,10 @@ pub fn bind(listener: &Listener, network: &NetworkConfig) -> Result<Bound, BindE
 fn bind_any(listener: &Listener, network: &NetworkConfig) -> io::Result<(TcpListener, SocketAddr)> {
     // Java binds the wildcard of both families; without IPv6 on the machine the second one remains.
     let candidates: Vec<SocketAddr> = match listener.host.as_deref() {
-        None => vec![(IpAddr::from([0u16; 8]), listener.port).into(), (IpAddr::from([0u8; 4]), listener.port).into()],
+        None => vec![
+            (IpAddr::from([0u16; 8]), listener.port).into(),
+            (IpAddr::from([0u8; 4]), listener.port).into(),
+        ],
         Some(host) => (host, listener.port).to_socket_addrs()?.collect(),
     };
     let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host name has no address");
@@ -99,7 +106,10 @@ pub fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>) 
                 Ok((stream, peer)) => admit(stream, peer, &name, &broker, &connections),
                 Err(error) => {
                     // A connection reset before it was accepted is its client's affair.
-                    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+                    if !matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                    ) {
                         error!("cannot accept connections on {name}: {error}; retrying");
                         tokio::time::sleep(ACCEPT_BACKOFF).await;
                     }
@@ -109,16 +119,26 @@ pub fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>) 
     })
 }
 
-fn admit(stream: TcpStream, peer: SocketAddr, name: &Arc<str>, broker: &Arc<Broker>, connections: &Arc<Connections>) {
+fn admit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    name: &Arc<str>,
+    broker: &Arc<Broker>,
+    connections: &Arc<Connections>,
+) {
     let registered = match connections.admit(peer.ip()) {
         Ok(registered) => registered,
         Err(_) if !connections.may_complain(peer.ip()) => return,
         Err(Refusal::TooManyFromAddress { limit }) => {
-            warn!("Rejected connection from {peer}, address already has the configured maximum of {limit} connections (max.connections.per.ip).");
+            warn!(
+                "Rejected connection from {peer}, address already has the configured maximum of {limit} connections (max.connections.per.ip)."
+            );
             return;
         }
         Err(Refusal::TooMany { limit }) => {
-            warn!("Rejected connection from {peer}: the broker has its configured maximum of {limit} connections (max.connections).");
+            warn!(
+                "Rejected connection from {peer}: the broker has its configured maximum of {limit} connections (max.connections)."
+            );
             return;
         }
     };

@@ -67,7 +67,11 @@ async fn write_all(stream: &TcpStream, chunks: Vec<Bytes>, flags: SendFlags) -> 
     }
 }
 
-fn write_once(stream: &TcpStream, chunks: &std::collections::VecDeque<Bytes>, flags: SendFlags) -> io::Result<usize> {
+fn write_once(
+    stream: &TcpStream,
+    chunks: &std::collections::VecDeque<Bytes>,
+    flags: SendFlags,
+) -> io::Result<usize> {
     if let (1, Some(only)) = (chunks.len(), chunks.front()) {
         return Ok(rustix::net::send(stream.as_fd(), only, flags | SendFlags::NOSIGNAL)?);
     }
@@ -93,7 +97,8 @@ async fn warm(region: &FileRegion) {
     let cached = |offset: u64| {
         let mut byte = [0u8];
         let mut into = [IoSliceMut::new(&mut byte)];
-        let probe = rustix::io::preadv2(region.file.as_fd(), &mut into, offset, rustix::io::ReadWriteFlags::NOWAIT);
+        let probe =
+            rustix::io::preadv2(region.file.as_fd(), &mut into, offset, rustix::io::ReadWriteFlags::NOWAIT);
         // Whatever else goes wrong shows in sendfile.
         !matches!(probe, Err(rustix::io::Errno::AGAIN))
     };
@@ -120,7 +125,8 @@ async fn send_file(stream: &TcpStream, region: &FileRegion) -> io::Result<()> {
     let end = region.offset + region.len as u64;
     while offset < end {
         let count = usize::try_from(end - offset).unwrap_or(usize::MAX).min(SENDFILE_BYTES_MAX);
-        let once = || Ok(rustix::fs::sendfile(stream.as_fd(), region.file.as_fd(), Some(&mut offset), count)?);
+        let once =
+            || Ok(rustix::fs::sendfile(stream.as_fd(), region.file.as_fd(), Some(&mut offset), count)?);
         stream.writable().await?;
         match stream.try_io(Interest::WRITABLE, once) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -180,7 +186,8 @@ mod tests {
             region(1000, 2_500_000),
             Chunk::Bytes(Bytes::from_static(b"tail")),
         ];
-        let expect = [b"head".as_slice(), &content[5..105], b"mid", &content[1000..2_501_000], b"tail"].concat();
+        let expect =
+            [b"head".as_slice(), &content[5..105], b"mid", &content[1000..2_501_000], b"tail"].concat();
         let got = run(sent(chunks)).expect("sent");
         assert!(got == expect, "{} bytes arrived, {} were sent", got.len(), expect.len());
     }

@@ -4,11 +4,15 @@
 pub fn guess(start: &[u8]) -> Option<&'static str> {
     const HTTP: [&[u8]; 7] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"CONN"];
     if HTTP.iter().any(|method| start.starts_with(method)) {
-        return Some("this is an HTTP request; a browser or health check reached the Kafka port, point it elsewhere or check with a TCP connect");
+        return Some(
+            "this is an HTTP request; a browser or health check reached the Kafka port, point it elsewhere or check with a TCP connect",
+        );
     }
     // A TLS record: handshake (0x16), version 3.x.
     if start.len() >= 3 && start[0] == 0x16 && start[1] == 3 {
-        return Some("this is a TLS handshake on a PLAINTEXT listener; set security.protocol=PLAINTEXT in the client");
+        return Some(
+            "this is a TLS handshake on a PLAINTEXT listener; set security.protocol=PLAINTEXT in the client",
+        );
     }
     if start.starts_with(b"SSH-") {
         return Some("this is an SSH client");

@@ -27,13 +27,20 @@ pub struct FoundOffset {
 
 impl Partition {
     /// Answers `query` as far as `isolation` may see.
-    pub fn find_offset(&self, query: OffsetQuery, isolation: Isolation, current_leader_epoch: i32) -> Result<Option<FoundOffset>, ReplicaError> {
+    pub fn find_offset(
+        &self,
+        query: OffsetQuery,
+        isolation: Isolation,
+        current_leader_epoch: i32,
+    ) -> Result<Option<FoundOffset>, ReplicaError> {
         let role = self.role.read();
         let epoch = self.check_leader(&role, current_leader_epoch)?;
         let log = self.log.lock();
         let bound = isolation.bound(&log);
         let found = match query {
-            OffsetQuery::Latest => return Ok(Some(FoundOffset { offset: bound, timestamp: -1, leader_epoch: epoch })),
+            OffsetQuery::Latest => {
+                return Ok(Some(FoundOffset { offset: bound, timestamp: -1, leader_epoch: epoch }));
+            }
             OffsetQuery::Earliest => {
                 let offset = log.log_start_offset();
                 let leader_epoch = log.epoch_for_offset(offset).unwrap_or(-1);
@@ -43,11 +50,21 @@ impl Partition {
             OffsetQuery::Timestamp(timestamp) => log.offset_for_timestamp(timestamp)?,
         };
         let visible = found.filter(|found| found.offset < bound);
-        Ok(visible.map(|found| FoundOffset { offset: found.offset, timestamp: found.timestamp, leader_epoch: found.leader_epoch }))
+        Ok(visible.map(|found| FoundOffset {
+            offset: found.offset,
+            timestamp: found.timestamp,
+            leader_epoch: found.leader_epoch,
+        }))
     }
 
     /// ListOffsets 0: up to `count` segment starts not younger than `timestamp`, newest first.
-    pub fn offsets_before(&self, timestamp: i64, count: usize, isolation: Isolation, now_ms: i64) -> Result<Vec<i64>, ReplicaError> {
+    pub fn offsets_before(
+        &self,
+        timestamp: i64,
+        count: usize,
+        isolation: Isolation,
+        now_ms: i64,
+    ) -> Result<Vec<i64>, ReplicaError> {
         let role = self.role.read();
         self.check_leader(&role, super::NO_EPOCH)?;
         let log = self.log.lock();

@@ -17,7 +17,11 @@ fn fixture(overrides: &[(&str, &str)]) -> Fixture {
     let logs = LogDirs::prepare(LogDirsOptions::new(vec![dir.path().to_owned()])).expect("prepared");
     let config = LogConfig::default().with_overrides(overrides.iter().copied()).expect("valid");
     let log = logs.get_or_create(&TopicPartition::new("t", 0), &Arc::new(config), None, 0).expect("created");
-    Fixture { partition: Partition::new("t".into(), 0, ME, log), reader: RecordReader::new(1 << 20), _dir: dir }
+    Fixture {
+        partition: Partition::new("t".into(), 0, ME, log),
+        reader: RecordReader::new(1 << 20),
+        _dir: dir,
+    }
 }
 
 fn batch(records: usize, options: BatchOptions) -> Vec<u8> {
@@ -39,7 +43,14 @@ impl Fixture {
     }
 
     fn read(&self, offset: i64, epoch: i32, last_fetched_epoch: i32) -> Result<ReadOutcome, ErrorCode> {
-        let spec = ReadSpec { offset, max_bytes: 1 << 20, min_one: true, isolation: Isolation::HighWatermark, current_leader_epoch: epoch, last_fetched_epoch };
+        let spec = ReadSpec {
+            offset,
+            max_bytes: 1 << 20,
+            min_one: true,
+            isolation: Isolation::HighWatermark,
+            current_leader_epoch: epoch,
+            last_fetched_epoch,
+        };
         self.partition.read(&spec).map_err(|e| e.code())
     }
 }
@@ -128,7 +139,8 @@ fn a_batch_sent_twice_is_stored_once_and_answered_alike() {
     let second = f.append_bytes(&bytes, true).expect("a duplicate");
     assert_eq!((first.first_offset, first.last_offset), (second.first_offset, second.last_offset));
     assert_eq!(f.partition.snapshot().log_end_offset, 3);
-    let gap = batch(1, BatchOptions { base_sequence: 7, producer_id: 9, producer_epoch: 0, ..Default::default() });
+    let gap =
+        batch(1, BatchOptions { base_sequence: 7, producer_id: 9, producer_epoch: 0, ..Default::default() });
     assert_eq!(f.append_bytes(&gap, true), Err(ErrorCode::OutOfOrderSequenceNumber));
 }
 
@@ -137,7 +149,12 @@ fn offsets_are_found_by_end_and_by_time() {
     let mut f = fixture(&[]);
     f.partition.become_leader(2, vec![ME]).expect("leads");
     f.append(3, false).expect("appended");
-    let find = |query| f.partition.find_offset(query, Isolation::HighWatermark, -1).expect("answered").map(|found| found.offset);
+    let find = |query| {
+        f.partition
+            .find_offset(query, Isolation::HighWatermark, -1)
+            .expect("answered")
+            .map(|found| found.offset)
+    };
     assert_eq!(find(OffsetQuery::Latest), Some(3));
     assert_eq!(find(OffsetQuery::Earliest), Some(0));
     assert_eq!(find(OffsetQuery::Timestamp(1001)), Some(1));

@@ -21,10 +21,7 @@ pub struct Id {
 
 impl Id {
     pub fn new(scheme: impl Into<String>, id: impl Into<String>) -> Self {
-        Self {
-            scheme: scheme.into(),
-            id: id.into(),
-        }
+        Self { scheme: scheme.into(), id: id.into() }
     }
 
     /// `world:anyone`, which everybody is.
@@ -80,10 +77,7 @@ impl Acl {
     }
 
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self {
-            perms: r.i32()?,
-            id: Id::decode(r)?,
-        })
+        Ok(Self { perms: r.i32()?, id: Id::decode(r)? })
     }
 
     pub fn encode(&self, w: &mut Writer) {

@@ -16,7 +16,13 @@ use super::Params;
 use crate::clock;
 
 /// The records of `region` in the form `params.version` understands; `limit` is what versions 0–2 can take at most.
-pub fn for_version(region: FileRegion, config: &LogConfig, params: &Params, first_offset: i64, limit: usize) -> Result<Records, ErrorCode> {
+pub fn for_version(
+    region: FileRegion,
+    config: &LogConfig,
+    params: &Params,
+    first_offset: i64,
+    limit: usize,
+) -> Result<Records, ErrorCode> {
     if params.version < 10 && config.compression_type == "zstd" {
         return Err(ErrorCode::UnsupportedCompressionType);
     }
@@ -32,8 +38,9 @@ pub fn for_version(region: FileRegion, config: &LogConfig, params: &Params, firs
         ErrorCode::KafkaStorageError
     })?;
     let magic = if params.version <= 1 { 0 } else { 1 };
-    let mut converted = clock::with_record_reader(|reader| down_convert(&stored, magic, first_offset, reader))
-        .map_err(|error| ErrorCode::from_code(error.error_code()))?;
+    let mut converted =
+        clock::with_record_reader(|reader| down_convert(&stored, magic, first_offset, reader))
+            .map_err(|error| ErrorCode::from_code(error.error_code()))?;
     if params.hard_limit() {
         converted.truncate(limit);
     }

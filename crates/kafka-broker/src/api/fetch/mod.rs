@@ -50,7 +50,10 @@ impl Params {
 
 pub async fn handle(broker: &Arc<Broker>, ctx: &RequestContext, request: FetchRequest) -> FetchResponse {
     let params = params(broker, ctx, &request);
-    let context = broker.fetch_sessions.context(session_request(broker, ctx, request), clock::mono_ms(), || fastrand::i32(1..));
+    let context =
+        broker
+            .fetch_sessions
+            .context(session_request(broker, ctx, request), clock::mono_ms(), || fastrand::i32(1..));
     match context {
         FetchContext::Error(code) => FetchResponse { error_code: code.code(), ..Default::default() },
         FetchContext::Sessionless(targets) => {
@@ -76,7 +79,8 @@ fn params(broker: &Broker, ctx: &RequestContext, request: &FetchRequest) -> Para
         version: ctx.version,
         max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
         min_bytes: size(request.min_bytes),
-        max_bytes: if ctx.version >= 3 { size(request.max_bytes) } else { usize::MAX }.min(broker.config.fetch_bytes_max),
+        max_bytes: if ctx.version >= 3 { size(request.max_bytes) } else { usize::MAX }
+            .min(broker.config.fetch_bytes_max),
         isolation: match replica_id {
             CONSUMER if read_committed => Isolation::LastStable,
             CONSUMER => Isolation::HighWatermark,
@@ -109,8 +113,18 @@ fn session_request(broker: &Broker, ctx: &RequestContext, request: FetchRequest)
     for topic in &request.forgotten_topics_data {
         let named = (!uses_topic_ids).then(|| name(&topic.topic));
         let id = if uses_topic_ids { topic.topic_id } else { Uuid::ZERO };
-        forgotten.extend(topic.partitions.iter().map(|partition| Forgotten { topic: named.clone(), topic_id: id, partition: *partition }));
+        forgotten.extend(topic.partitions.iter().map(|partition| Forgotten {
+            topic: named.clone(),
+            topic_id: id,
+            partition: *partition,
+        }));
     }
     // Before 7 there are no sessions; the fields' defaults then say "full fetch, no session".
-    SessionRequest { id: request.session_id, epoch: request.session_epoch, uses_topic_ids, targets, forgotten }
+    SessionRequest {
+        id: request.session_id,
+        epoch: request.session_epoch,
+        uses_topic_ids,
+        targets,
+        forgotten,
+    }
 }

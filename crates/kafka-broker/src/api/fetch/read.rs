@@ -39,7 +39,10 @@ pub async fn until_enough(broker: &Broker, targets: &[FetchTarget], params: &Par
     let deadline = Instant::now() + params.max_wait;
     loop {
         let waiter = Waiter::new(i64::try_from(params.min_bytes).unwrap_or(i64::MAX).max(1));
-        pass.reads.iter().filter_map(|read| read.partition.as_ref()).for_each(|partition| partition.watch_bytes(&waiter));
+        pass.reads
+            .iter()
+            .filter_map(|read| read.partition.as_ref())
+            .for_each(|partition| partition.watch_bytes(&waiter));
         pass = read_all(broker, targets, params);
         if enough(&pass) {
             waiter.abandon();
@@ -74,7 +77,12 @@ fn read_all(broker: &Broker, targets: &[FetchTarget], params: &Params) -> Pass {
             Ok((topic, partition)) => (Some(topic), partition),
             Err((topic, code)) => {
                 pass.urgent = true;
-                pass.reads.push(PartitionRead { target: target.clone(), topic, partition: None, outcome: Err(code) });
+                pass.reads.push(PartitionRead {
+                    target: target.clone(),
+                    topic,
+                    partition: None,
+                    outcome: Err(code),
+                });
                 continue;
             }
         };
@@ -94,7 +102,14 @@ fn read_all(broker: &Broker, targets: &[FetchTarget], params: &Params) -> Pass {
     pass
 }
 
-fn read_one(broker: &Broker, partition: &Arc<Partition>, target: &FetchTarget, params: &Params, left: usize, min_one: bool) -> Result<ReadOutcome, ErrorCode> {
+fn read_one(
+    broker: &Broker,
+    partition: &Arc<Partition>,
+    target: &FetchTarget,
+    params: &Params,
+    left: usize,
+    min_one: bool,
+) -> Result<ReadOutcome, ErrorCode> {
     if params.replica.is_some() {
         return Err(ErrorCode::NotLeaderOrFollower);
     }

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use kafka_proto::error::ErrorCode;
 use kafka_proto::messages::fetch::{
-    AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    NodeEndpoint, PartitionData,
 };
 use kafka_proto::wire::Records;
 use parking_lot::Mutex;
@@ -15,7 +16,13 @@ use crate::context::RequestContext;
 use crate::fetch_session::{FetchTarget, PartitionOutcome, Session};
 
 /// Names every partition; opens `session` if there is one.
-pub fn full(broker: &Broker, ctx: &RequestContext, params: &Params, reads: Vec<PartitionRead>, session: Option<&Mutex<Session>>) -> FetchResponse {
+pub fn full(
+    broker: &Broker,
+    ctx: &RequestContext,
+    params: &Params,
+    reads: Vec<PartitionRead>,
+    session: Option<&Mutex<Session>>,
+) -> FetchResponse {
     let mut builder = Builder::default();
     let mut opened = session.map(|session| session.lock());
     for read in reads {
@@ -30,7 +37,13 @@ pub fn full(broker: &Broker, ctx: &RequestContext, params: &Params, reads: Vec<P
 }
 
 /// Names the partitions whose state changed or that have records.
-pub fn incremental(broker: &Broker, ctx: &RequestContext, params: &Params, reads: Vec<PartitionRead>, session: &Mutex<Session>) -> FetchResponse {
+pub fn incremental(
+    broker: &Broker,
+    ctx: &RequestContext,
+    params: &Params,
+    reads: Vec<PartitionRead>,
+    session: &Mutex<Session>,
+) -> FetchResponse {
     let mut builder = Builder::default();
     let mut session = session.lock();
     for read in reads {
@@ -62,7 +75,13 @@ fn partition_data(params: &Params, read: &PartitionRead) -> (FetchTarget, Partit
             let records = match (&outcome.region, &read.partition) {
                 (Some(region), Some(partition)) => {
                     let limit = usize::try_from(read.target.max_bytes).unwrap_or(0);
-                    convert::for_version(region.clone(), &partition.config(), params, read.target.fetch_offset, limit)
+                    convert::for_version(
+                        region.clone(),
+                        &partition.config(),
+                        params,
+                        read.target.fetch_offset,
+                        limit,
+                    )
                 }
                 _ => Ok(Records::Bytes(Bytes::new())),
             };
@@ -73,12 +92,17 @@ fn partition_data(params: &Params, read: &PartitionRead) -> (FetchTarget, Partit
                     high_watermark: outcome.high_watermark,
                     last_stable_offset: outcome.last_stable_offset,
                     log_start_offset: outcome.log_start_offset,
-                    diverging_epoch: outcome
-                        .diverging
-                        .map_or_else(EpochEndOffset::default, |end| EpochEndOffset { epoch: end.epoch, end_offset: end.end_offset }),
+                    diverging_epoch: outcome.diverging.map_or_else(EpochEndOffset::default, |end| {
+                        EpochEndOffset { epoch: end.epoch, end_offset: end.end_offset }
+                    }),
                     aborted_transactions: params.read_committed.then(|| {
                         let aborted = outcome.aborted.iter();
-                        aborted.map(|(producer_id, first_offset)| AbortedTransaction { producer_id: *producer_id, first_offset: *first_offset }).collect()
+                        aborted
+                            .map(|(producer_id, first_offset)| AbortedTransaction {
+                                producer_id: *producer_id,
+                                first_offset: *first_offset,
+                            })
+                            .collect()
                     }),
                     records,
                     ..Default::default()
@@ -113,7 +137,11 @@ impl Builder {
         let id = read.target.topic_id;
         match self.topics.last_mut() {
             Some(last) if last.topic == name && last.topic_id == id => last.partitions.push(data),
-            _ => self.topics.push(FetchableTopicResponse { topic: name.to_owned(), topic_id: id, partitions: vec![data] }),
+            _ => self.topics.push(FetchableTopicResponse {
+                topic: name.to_owned(),
+                topic_id: id,
+                partitions: vec![data],
+            }),
         }
     }
 
@@ -135,7 +163,10 @@ impl Builder {
         for topic in &mut self.topics {
             for data in topic.partitions.iter_mut().filter(|data| stale.contains(&data.error_code)) {
                 if let Some(partition) = broker.image().partition(&topic.topic, data.partition_index) {
-                    data.current_leader = LeaderIdAndEpoch { leader_id: partition.leader, leader_epoch: partition.leader_epoch };
+                    data.current_leader = LeaderIdAndEpoch {
+                        leader_id: partition.leader,
+                        leader_epoch: partition.leader_epoch,
+                    };
                     leaders.push(partition.leader);
                 }
             }
@@ -148,6 +179,11 @@ fn endpoints(broker: &Broker, ctx: &RequestContext, leaders: &[i32]) -> Vec<Node
     let image = broker.image();
     let named = image.endpoints(&ctx.peer.listener).filter(|(id, ..)| leaders.contains(id));
     named
-        .map(|(id, host, port, rack)| NodeEndpoint { node_id: id, host: host.to_owned(), port: i32::from(port), rack: rack.map(str::to_owned) })
+        .map(|(id, host, port, rack)| NodeEndpoint {
+            node_id: id,
+            host: host.to_owned(),
+            port: i32::from(port),
+            rack: rack.map(str::to_owned),
+        })
         .collect()
 }
