@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use crash::zookeeper_load::{Acked, Load, connect, verify};
 use tempfile::TempDir;
-use testkit::{Zoolog, free_port};
+use testkit::originals::four_letter_word;
+use testkit::{Server, Zoolog, free_port};
 use zk_client::ZkClient;
 
 const SESSIONS: usize = 16;
@@ -24,8 +25,8 @@ async fn everything_acknowledged_survives_kill_9_in_order() -> Result<()> {
     let mut server = zoolog.zookeeper(dir.path(), port, SETTINGS)?;
     let (mut before, mut unacked) = (0, 0);
     for round in 1..=rounds {
-        let load = Load::start(port, &format!("/load/r{round}"), SESSIONS).await?;
-        load.answered(random.u64(200..6000)).await.with_context(|| server.log_text())?;
+        let load = Load::start(port, &format!("/load/r{round}"), SESSIONS).await.with_context(|| state(&server))?;
+        load.answered(random.u64(200..6000)).await.with_context(|| state(&server))?;
         server.kill()?;
         all.extend(load.acked().await?);
         server = zoolog.zookeeper(dir.path(), port, SETTINGS)?;
@@ -49,6 +50,12 @@ async fn everything_acknowledged_survives_kill_9_in_order() -> Result<()> {
     }
     println!("{rounds} rounds: {before} acknowledged writes, none lost, none out of order");
     sessions_end(port, rounds).await
+}
+
+/// What a server that does not answer as it should says of itself.
+fn state(server: &Server) -> String {
+    let stat = four_letter_word(server.port, "stat").unwrap_or_else(|e| e.to_string());
+    format!("{stat}\n{}", server.log_text())
 }
 
 /// How many ephemerals of the round's sessions are there.
