@@ -1,4 +1,4 @@
-//! What happens by itself: retention, deletion, flushing, checkpoints, expiry of producers and idle connections.
+//! What happens by itself: retention, deletion, compaction, flushing, checkpoints, expiry of producers and idle connections.
 //!
 //! Passes over the logs block on the disk and run on the blocking pool, one of a kind at a time; a pass that takes longer
 //! than its interval delays the next.
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_log::LogDirs;
+use kafka_log::{CleanerOptions, LogDirs};
 use tokio::time::{MissedTickBehavior, interval_at};
 use tracing::error;
 
@@ -30,6 +30,12 @@ pub fn start(broker: &Arc<Broker>) {
         logs.retention_pass(now);
     });
     every(broker, delay, DELETE_CHECK_MS, LogDirs::delete_pass);
+    if let Some(cleaner) = logs.cleaner {
+        let options = CleanerOptions { key_bytes_max: cleaner.key_bytes_max, ..CleanerOptions::default() };
+        every(broker, cleaner.backoff_ms, cleaner.backoff_ms, move |logs, now| {
+            logs.clean_pass(&options, now);
+        });
+    }
     every(broker, 1000, logs.flush_scheduler_ms.min(FLUSH_CHECK_MS_MAX), LogDirs::flush_pass);
     let producer_ids = logs.producer_id_expiration_check_ms;
     every(broker, producer_ids, producer_ids, LogDirs::expire_producers);

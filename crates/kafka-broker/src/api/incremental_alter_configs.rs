@@ -1,6 +1,6 @@
 //! IncrementalAlterConfigs 0–1 (KIP-339): sets, deletes, appends to and subtracts from single values of a topic's configuration.
 //!
-//! Append and subtract are for lists and start from the value in effect, as in the original. Brokers: see `alter_configs`.
+//! Append and subtract are for lists and start from the value in effect, as in the original. Brokers: as AlterConfigs.
 
 use std::collections::HashSet;
 use std::sync::Arc;

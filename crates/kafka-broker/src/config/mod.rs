@@ -89,6 +89,17 @@ pub struct LogManagerConfig {
     pub flush_scheduler_ms: u64,
     pub producer_id_expiration_ms: i64,
     pub producer_id_expiration_check_ms: u64,
+    /// `None` with `log.cleaner.enable=false`: compacted topics grow.
+    pub cleaner: Option<CleanerConfig>,
+}
+
+/// Compaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CleanerConfig {
+    /// Pause between two looks at all compacted logs.
+    pub backoff_ms: u64,
+    /// Memory for the keys of one pass.
+    pub key_bytes_max: usize,
 }
 
 /// Consumer groups and their offsets topic.
@@ -381,6 +392,7 @@ impl Settings {
             dirs,
             recovery_threads_per_dir: self.size("num.recovery.threads.per.data.dir")?,
             retention_check_ms: self.duration("log.retention.check.interval.ms")?,
+            cleaner: self.cleaner()?,
             initial_task_delay_ms: self.duration("log.initial.task.delay.ms")?,
             recovery_point_checkpoint_ms: self.duration("log.flush.offset.checkpoint.interval.ms")?,
             start_offset_checkpoint_ms: self.duration("log.flush.start.offset.checkpoint.interval.ms")?,
@@ -389,6 +401,17 @@ impl Settings {
             producer_id_expiration_ms: self.int("producer.id.expiration.ms")?,
             producer_id_expiration_check_ms: self.duration("producer.id.expiration.check.interval.ms")?,
         })
+    }
+
+    fn cleaner(&self) -> Result<Option<CleanerConfig>, ConfigError> {
+        if !self.flag("log.cleaner.enable")? {
+            return Ok(None);
+        }
+        Ok(Some(CleanerConfig {
+            // A pause of 0 would spin.
+            backoff_ms: self.duration("log.cleaner.backoff.ms")?.max(1),
+            key_bytes_max: self.size("log.cleaner.dedupe.buffer.size")?,
+        }))
     }
 
     fn groups(&self) -> Result<GroupConfig, ConfigError> {

@@ -287,7 +287,9 @@ impl Controller {
     }
 
     fn become_phase(&mut self, phase: Phase) {
-        tracing::info!(from = ?self.phase, to = ?phase, epoch = self.context.epoch, "controller phase");
+        if phase != self.phase {
+            tracing::info!(from = ?self.phase, to = ?phase, epoch = self.context.epoch, "controller phase");
+        }
         self.phase = phase;
     }
 

@@ -1,11 +1,11 @@
 //! Fetch 0–17: records from partitions, waiting for enough of them.
 //!
-//! * From version 7 on in sessions (KIP-227, `fetch_session`); from 13 on topics are named by id.
+//! * From version 7 on in sessions (KIP-227); from 13 on topics are named by id.
 //! * Answers at once when `min_bytes` are there, when a partition has an error or its log diverges from the client's
 //!   (KIP-595), or when `max_wait_ms` is 0; else waits for appends, without holding anything.
 //! * At least one batch of the first partition that has any is sent however large (KIP-74), except to versions 0–2,
 //!   which cannot take more than they asked for and get the batch cut.
-//! * Versions 0–3 get message sets of magic 0 or 1 (`convert`); topics with `compression.type=zstd` need version 10.
+//! * Versions 0–3 get message sets of magic 0 or 1; topics with `compression.type=zstd` need version 10.
 //! * Reading from followers and replicating (replica ids) come with replication: other brokers are answered
 //!   NOT_LEADER_OR_FOLLOWER.
 
