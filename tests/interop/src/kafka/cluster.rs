@@ -36,9 +36,11 @@ pub struct Seen {
 }
 
 /// One broker's clients.
-#[derive(Debug, Clone)]
 pub struct Cluster {
-    pub port: u16,
+    port: u16,
+    /// For questions that need no position: connecting anew for each would take most of a test's time. It has no group,
+    /// so that it never asks for a coordinator, which makes the broker create `__consumer_offsets`.
+    questions: BaseConsumer,
 }
 
 /// Keeps the first failure of a delivery.
@@ -67,23 +69,12 @@ pub struct Sending<'a> {
 }
 
 impl Cluster {
-    pub fn at(port: u16) -> Self {
-        Self { port }
-    }
-
-    pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+    pub fn at(port: u16) -> Result<Self> {
+        Ok(Self { port, questions: config(port).create()? })
     }
 
     fn config(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.bootstrap());
-        config.set("broker.address.family", "v4").set("socket.timeout.ms", "60000");
-        // A restarted broker is found soon.
-        config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "200");
-        config.set("topic.metadata.refresh.fast.interval.ms", "50").set("retry.backoff.ms", "50");
-        config.set_log_level(rdkafka::config::RDKafkaLogLevel::Critical);
-        config
+        config(self.port)
     }
 
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
@@ -93,18 +84,17 @@ impl Cluster {
     pub async fn create_topic(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<()> {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         let topic = configs.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
-        let results = self.admin()?.create_topics([&topic], &options()).await?;
-        one(results).with_context(|| format!("creating {name}"))
+        one(self.admin()?.create_topics([&topic], &options()).await).with_context(|| format!("creating {name}"))
     }
 
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
-        one(self.admin()?.delete_topics(&[name], &options()).await?)
+        one(self.admin()?.delete_topics(&[name], &options()).await)
             .with_context(|| format!("deleting {name}"))
     }
 
     /// Raises the number of partitions to `total`.
     pub async fn add_partitions(&self, name: &str, total: usize) -> Result<()> {
-        let results = self.admin()?.create_partitions([&NewPartitions::new(name, total)], &options()).await?;
+        let results = self.admin()?.create_partitions([&NewPartitions::new(name, total)], &options()).await;
         one(results).with_context(|| format!("adding partitions to {name}"))
     }
 
@@ -123,14 +113,15 @@ impl Cluster {
     pub async fn alter_topic(&self, name: &str, configs: &[(&str, &str)]) -> Result<()> {
         let change = AlterConfig::new(ResourceSpecifier::Topic(name));
         let change = configs.iter().fold(change, |change, (key, value)| change.set(key, value));
-        self.admin()?.alter_configs([&change], &options()).await?;
-        Ok(())
+        let done = self.admin()?.alter_configs([&change], &options()).await;
+        done.map(drop).with_context(|| format!("altering {name}"))
     }
 
     /// Key → (value, set on the topic itself).
     pub async fn describe_topic(&self, name: &str) -> Result<BTreeMap<String, (Option<String>, bool)>> {
         let what = ResourceSpecifier::Topic(name);
-        let results = self.admin()?.describe_configs([&what], &options()).await?;
+        let results = self.admin()?.describe_configs([&what], &options()).await;
+        let results = results.with_context(|| format!("describing {name}"))?;
         let result = results.into_iter().next().context("one resource was asked for")?;
         let resource = result.map_err(|code| anyhow::anyhow!("describing {name}: {code}"))?;
         let own = |source: &rdkafka::admin::ConfigSource| {
@@ -141,8 +132,7 @@ impl Cluster {
 
     /// Topic → number of partitions, all of them led by somebody; internal topics left out.
     pub fn topics(&self) -> Result<BTreeMap<String, usize>> {
-        let consumer: BaseConsumer = self.config().set("group.id", "unused").create()?;
-        let metadata = consumer.fetch_metadata(None, LIMIT)?;
+        let metadata = self.questions.fetch_metadata(None, LIMIT)?;
         let topics = metadata.topics().iter().filter(|topic| !topic.name().starts_with("__"));
         Ok(topics
             .filter(|topic| topic.partitions().iter().all(|p| p.leader() >= 0 && p.error().is_none()))
@@ -152,9 +142,8 @@ impl Cluster {
 
     /// Waits until the topic has so many partitions (`None`: until it is gone).
     pub fn await_topic(&self, name: &str, partitions: Option<usize>) -> Result<()> {
-        let consumer: BaseConsumer = self.config().set("group.id", "unused").create()?;
         testkit::wait_until(&format!("{name} with {partitions:?} partitions"), LIMIT, || {
-            let metadata = consumer.fetch_metadata(None, LIMIT).ok()?;
+            let metadata = self.questions.fetch_metadata(None, LIMIT).ok()?;
             let led = |t: &rdkafka::metadata::MetadataTopic| {
                 t.partitions().iter().filter(|p| p.leader() >= 0 && p.error().is_none()).count()
             };
@@ -231,16 +220,14 @@ impl Cluster {
 
     /// First offset and high watermark.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
-        let consumer: BaseConsumer = self.config().set("group.id", "unused").create()?;
-        Ok(consumer.fetch_watermarks(topic, partition, LIMIT)?)
+        Ok(self.questions.fetch_watermarks(topic, partition, LIMIT)?)
     }
 
     /// The first offset at or after a time, -1 if there is none.
     pub fn offset_for_time(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Result<i64> {
-        let consumer: BaseConsumer = self.config().set("group.id", "unused").create()?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(timestamp_ms))?;
-        let found = consumer.offsets_for_times(list, LIMIT)?;
+        let found = self.questions.offsets_for_times(list, LIMIT)?;
         let element = found.find_partition(topic, partition).context("one partition was asked for")?;
         Ok(element.offset().to_raw().filter(|offset| *offset >= 0).unwrap_or(-1))
     }
@@ -293,10 +280,20 @@ impl Cluster {
 
     /// Group → state.
     pub fn groups(&self) -> Result<BTreeMap<String, String>> {
-        let consumer: BaseConsumer = self.config().set("group.id", "unused").create()?;
-        let list = consumer.fetch_group_list(None, LIMIT)?;
+        let list = self.questions.fetch_group_list(None, LIMIT)?;
         Ok(list.groups().iter().map(|g| (g.name().to_owned(), g.state().to_owned())).collect())
     }
+}
+
+fn config(port: u16) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", format!("127.0.0.1:{port}"));
+    config.set("broker.address.family", "v4").set("socket.timeout.ms", "60000");
+    // A restarted broker is found soon.
+    config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "200");
+    config.set("topic.metadata.refresh.fast.interval.ms", "50").set("retry.backoff.ms", "50");
+    config.set_log_level(rdkafka::config::RDKafkaLogLevel::Critical);
+    config
 }
 
 /// Errors a client reports and gets over by itself, mostly while a broker restarts.
@@ -313,8 +310,8 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(LIMIT)).operation_timeout(Some(Duration::from_secs(30)))
 }
 
-fn one<T>(results: Vec<Result<T, (T, rdkafka::types::RDKafkaErrorCode)>>) -> Result<()> {
-    let result = results.into_iter().next().context("one resource was named")?;
+fn one<T>(results: KafkaResult<Vec<Result<T, (T, rdkafka::types::RDKafkaErrorCode)>>>) -> Result<()> {
+    let result = results?.into_iter().next().context("one resource was named")?;
     result.map(drop).map_err(|(_, code)| anyhow::anyhow!("{code}"))
 }
 

@@ -13,7 +13,7 @@ use super::stream::{Record, Stream};
 
 /// Lives it; `pair` is up already.
 pub async fn live(pair: &mut Pair) -> Result<()> {
-    let cluster = pair.cluster();
+    let cluster = pair.cluster()?;
     topics_come_change_and_go(&cluster).await.context("topics")?;
     write_and_read(&cluster).context("records")?;
     groups_share_and_remember(&cluster).context("groups")?;
@@ -118,7 +118,7 @@ fn groups_share_and_remember(cluster: &Cluster) -> Result<()> {
 }
 
 async fn survive_restarts(pair: &mut Pair) -> Result<()> {
-    let cluster = pair.cluster();
+    let cluster = pair.cluster()?;
     let before = Contents::take(&cluster, &["billing"])?;
     let same = |what: &str| -> Result<()> {
         cluster.await_topic("orders", Some(5)).context(what.to_owned())?;
@@ -126,13 +126,14 @@ async fn survive_restarts(pair: &mut Pair) -> Result<()> {
         ensure!(differences.is_empty(), "after {what}:\n{differences}");
         Ok(())
     };
-    let status = pair.stop_broker()?;
-    // Java ends by the signal it caught.
-    ensure!(status.success() || status.code() == Some(143), "the broker ended with {status}");
+    stop_well(pair)?;
     pair.start_broker()?;
     same("a clean restart of the broker")?;
 
     pair.kill_broker()?;
+    if matches!(pair.broker, Broker::Apache(_)) {
+        pair.await_expiry()?;
+    }
     pair.start_broker()?;
     same("kill -9 of the broker")?;
 
@@ -145,21 +146,32 @@ async fn survive_restarts(pair: &mut Pair) -> Result<()> {
     cluster.await_topic("later", None)?;
     same("a restart of the coordination server")?;
 
-    // Both down, the coordination server first; an Apache broker does not end without one.
-    pair.stop_zookeeper()?;
+    // Down: an Apache broker does not end without a coordination server, ours does. Up: the broker first, it waits.
     match pair.broker {
-        Broker::Zoolog => ensure!(pair.stop_broker()?.success(), "the broker did not end well"),
-        Broker::Apache(_) => pair.kill_broker()?,
+        Broker::Zoolog => {
+            pair.stop_zookeeper()?;
+            stop_well(pair)?;
+        }
+        Broker::Apache(_) => {
+            stop_well(pair)?;
+            pair.stop_zookeeper()?;
+        }
     }
-    // Both up, the broker first: it waits.
     pair.begin_broker()?;
     pair.start_zookeeper()?;
     pair.await_broker()?;
     same("a restart of both, the broker first")?;
 
-    pair.stop_broker()?;
+    stop_well(pair)?;
     pair.stop_zookeeper()?;
     pair.start_zookeeper()?;
     pair.start_broker()?;
     same("a restart of both, the coordination server first")
+}
+
+fn stop_well(pair: &mut Pair) -> Result<()> {
+    let status = pair.stop_broker()?;
+    // Java ends by the signal it caught.
+    ensure!(status.success() || status.code() == Some(143), "the broker ended with {status}");
+    Ok(())
 }

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tempfile::TempDir;
-use testkit::originals::java;
+use testkit::originals::{four_letter_word, java};
 use testkit::zoolog::write_server_properties;
-use testkit::{Kafka, Server, ZooKeeper, Zoolog, free_port};
+use testkit::{Kafka, Server, ZooKeeper, Zoolog, free_port, wait_until};
 
 use super::cluster::Cluster;
 
@@ -22,6 +23,12 @@ pub enum Broker {
     Apache(Kafka),
     Zoolog,
 }
+
+/// Short sessions, so that a crashed broker's registration goes away soon; patience with a coordination server that comes late.
+const SESSIONS: &str = "zookeeper.session.timeout.ms=3000\nzookeeper.connection.timeout.ms=30000";
+
+/// How long a broker may take to be up.
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// See the module's header. Whoever holds a role may change from one start to the next.
 #[derive(Debug)]
@@ -84,7 +91,7 @@ impl Pair {
         self.starts += 1;
         let dir = self.dir.path().join("kafka");
         let log = self.dir.path().join(format!("kafka-{}.log", self.starts));
-        let extra = format!("zookeeper.session.timeout.ms=3000\n{}", self.settings);
+        let extra = format!("{SESSIONS}\n{}", self.settings);
         let zookeeper = format!("127.0.0.1:{}", self.zookeeper_port);
         let config = write_server_properties(&dir, self.kafka_port, &zookeeper, &extra)?;
         let mut command = match self.broker {
@@ -105,7 +112,15 @@ impl Pair {
             Broker::Apache(_) => "started (kafka.server.KafkaServer)",
             Broker::Zoolog => "started",
         };
-        self.kafka.as_ref().context("the broker was started")?.await_log(up)
+        let server = self.kafka.as_mut().context("the broker was started")?;
+        let up = wait_until("the broker's start", START_LIMIT, || {
+            if server.log_text().contains(up) {
+                return Some(Ok(()));
+            }
+            let ended = server.wait_exit(Duration::ZERO).ok()?;
+            Some(Err(anyhow!("the broker ended with {ended}")))
+        });
+        up.and_then(|up| up).with_context(|| self.broker_log())
     }
 
     pub fn stop_zookeeper(&mut self) -> Result<ExitStatus> {
@@ -120,7 +135,15 @@ impl Pair {
         self.kafka.take().context("the broker runs")?.kill()
     }
 
-    pub fn cluster(&self) -> Cluster {
+    /// Waits until the coordination server has forgotten a killed broker: Apache's does not start before.
+    pub fn await_expiry(&self) -> Result<()> {
+        wait_until("the end of the broker's session", START_LIMIT, || {
+            let dump = four_letter_word(self.zookeeper_port, "dump").ok()?;
+            (!dump.contains("/brokers/ids/")).then_some(())
+        })
+    }
+
+    pub fn cluster(&self) -> Result<Cluster> {
         Cluster::at(self.kafka_port)
     }
 

@@ -46,7 +46,7 @@ impl Znodes {
         Ok(Self(nodes))
     }
 
-    /// Evens out what no two runs share: times, ids made by chance, and the broker's port.
+    /// Evens out what no two runs share: times, ids made by chance, the broker's port, and the order of a hash map.
     pub fn normalised(mut self, broker: u16) -> Self {
         for node in self.0.values_mut() {
             if let Some(data) = &mut node.data {
@@ -54,6 +54,7 @@ impl Znodes {
                 for key in ["\"timestamp\":\"", "\"topic_id\":\"", "\"id\":\""] {
                     replace_value(data, key);
                 }
+                ["\"partitions\":{", "\"config\":{"].into_iter().for_each(|map| sort_entries(data, map));
             }
         }
         self
@@ -63,14 +64,37 @@ impl Znodes {
     pub fn differences(&self, other: &Self, left_out: &[&str]) -> String {
         let paths: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
         let mut out = String::new();
-        for path in paths.into_iter().filter(|path| !left_out.contains(&path.as_str())) {
-            let (a, b) = (self.0.get(path), other.0.get(path));
-            if a != b {
-                let _ = writeln!(out, "{path}\n  one:   {a:?}\n  other: {b:?}");
-            }
+        let paths = paths.into_iter().filter(|path| !left_out.contains(&path.as_str()));
+        let different: Vec<&String> = paths.filter(|path| self.0.get(*path) != other.0.get(*path)).collect();
+        for path in different.iter().take(12) {
+            let _ = writeln!(out, "{path}\n  one:   {}\n  other: {}", shown(self.0.get(*path)), shown(other.0.get(*path)));
+        }
+        if different.len() > 12 {
+            let _ = writeln!(out, "and {} more", different.len() - 12);
         }
         out
     }
+}
+
+/// Sorts the entries of the map that `opening` opens; Java's hash maps have them in any order.
+fn sort_entries(data: &mut String, opening: &str) {
+    let Some(start) = data.find(opening).map(|at| at + opening.len()) else { return };
+    let Some(length) = data[start..].find('}') else { return };
+    let entries = data[start..start + length].replace(",\"", "\n\"");
+    let mut entries: Vec<&str> = entries.lines().collect();
+    entries.sort_unstable();
+    data.replace_range(start..start + length, &entries.join(","));
+}
+
+fn shown(node: Option<&Znode>) -> String {
+    node.map_or_else(
+        || "none".to_owned(),
+        |n| {
+            let data = n.data.as_deref().unwrap_or("null");
+            let (v, c, e) = (n.data_version, n.children_version, n.ephemeral);
+            format!("{data}, dataVersion {v}, cversion {c}, ephemeral {e}, {}", n.acl)
+        },
+    )
 }
 
 /// Replaces the string after `key` by its length: it must at least have the same shape.
