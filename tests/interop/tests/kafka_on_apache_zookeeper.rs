@@ -128,7 +128,8 @@ fn kafka_topics_with_zookeeper_works_on_the_broker() -> Result<()> {
     ensure!(topics(&["--list"])?.lines().any(|line| line == "orders"), "orders is not listed");
     let described = topics(&["--describe", "--topic", "orders"])?;
     // The tool's log goes to standard output as well.
-    let lines: Vec<&str> = described.lines().filter(|line| line.trim_start().starts_with("Topic: ")).collect();
+    let lines: Vec<&str> =
+        described.lines().filter(|line| line.trim_start().starts_with("Topic: ")).collect();
     ensure!(lines.len() == 5 && lines[0].contains("PartitionCount: 4"), "{described}");
     ensure!(
         lines[0].contains("max.message.bytes=1000") && lines[0].contains("segment.bytes=20000"),

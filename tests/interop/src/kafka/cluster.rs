@@ -1,8 +1,9 @@
 //! librdkafka's producer, consumer and admin client against whatever broker listens on a port.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use rdkafka::admin::{
@@ -84,7 +85,8 @@ impl Cluster {
     pub async fn create_topic(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<()> {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         let topic = configs.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
-        one(self.admin()?.create_topics([&topic], &options()).await).with_context(|| format!("creating {name}"))
+        one(self.admin()?.create_topics([&topic], &options()).await)
+            .with_context(|| format!("creating {name}"))
     }
 
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
@@ -229,6 +231,7 @@ impl Cluster {
         list.add_partition_offset(topic, partition, Offset::Offset(timestamp_ms))?;
         let found = self.questions.offsets_for_times(list, LIMIT)?;
         let element = found.find_partition(topic, partition).context("one partition was asked for")?;
+        element.error().with_context(|| format!("{topic}-{partition} at {timestamp_ms}"))?;
         Ok(element.offset().to_raw().filter(|offset| *offset >= 0).unwrap_or(-1))
     }
 
@@ -292,6 +295,8 @@ fn config(port: u16) -> ClientConfig {
     // A restarted broker is found soon.
     config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "200");
     config.set("topic.metadata.refresh.fast.interval.ms", "50").set("retry.backoff.ms", "50");
+    // A broker that has just started may not know the controller yet; librdkafka asks again only with a refresh.
+    config.set("topic.metadata.refresh.interval.ms", "500");
     config.set_log_level(rdkafka::config::RDKafkaLogLevel::Critical);
     config
 }
@@ -320,12 +325,14 @@ fn producer(config: &ClientConfig) -> KafkaResult<BaseProducer<Failures>> {
 }
 
 fn send(producer: &BaseProducer<Failures>, topic: &str, partition: i32, stream: &Stream) -> Result<()> {
-    for record in stream.records() {
+    let first = first_timestamp(stream.length);
+    for (record, timestamp) in stream.records().zip(first..) {
         let mut headers = OwnedHeaders::new();
         for (key, value) in &record.headers {
             headers = headers.insert(Header { key, value: value.as_ref() });
         }
-        let mut outgoing = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).headers(headers);
+        let mut outgoing =
+            BaseRecord::<[u8], [u8]>::to(topic).partition(partition).headers(headers).timestamp(timestamp);
         if let Some(key) = &record.key {
             outgoing = outgoing.key(key);
         }
@@ -335,6 +342,14 @@ fn send(producer: &BaseProducer<Failures>, topic: &str, partition: i32, stream: 
         producer.send(outgoing).map_err(|(error, _)| error)?;
     }
     Ok(())
+}
+
+/// Where a stream's timestamps begin: a millisecond each, so that a time says which record, and all of them in the past.
+fn first_timestamp(length: usize) -> i64 {
+    static NEXT: AtomicI64 = AtomicI64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+    NEXT.fetch_max(now - 600_000, Ordering::Relaxed);
+    NEXT.fetch_add(length as i64, Ordering::Relaxed)
 }
 
 fn finish(producer: &BaseProducer<Failures>) -> Result<()> {

@@ -67,7 +67,12 @@ impl Znodes {
         let paths = paths.into_iter().filter(|path| !left_out.contains(&path.as_str()));
         let different: Vec<&String> = paths.filter(|path| self.0.get(*path) != other.0.get(*path)).collect();
         for path in different.iter().take(12) {
-            let _ = writeln!(out, "{path}\n  one:   {}\n  other: {}", shown(self.0.get(*path)), shown(other.0.get(*path)));
+            let _ = writeln!(
+                out,
+                "{path}\n  one:   {}\n  other: {}",
+                shown(self.0.get(*path)),
+                shown(other.0.get(*path))
+            );
         }
         if different.len() > 12 {
             let _ = writeln!(out, "and {} more", different.len() - 12);

@@ -65,7 +65,10 @@ fn keys_land_on_javas_partitions(server: &str) -> Result<()> {
 
 /// Key → partition, as our consumer prints them.
 fn partitions(server: &str, topic: &str) -> Result<BTreeMap<String, String>> {
-    let read = consumed(server, &format!("--topic {topic} --property print.partition=true --property print.key=true"))?;
+    let read = consumed(
+        server,
+        &format!("--topic {topic} --property print.partition=true --property print.key=true"),
+    )?;
     ensure!(read.len() == RECORDS, "{topic}: {} records", read.len());
     let parts = |line: &String| {
         let (partition, key) = line.split_once('\t')?;
@@ -121,7 +124,10 @@ fn headers_and_nulls(server: &str) -> Result<()> {
     let reader = "--property parse.key=true --property parse.headers=true --property null.marker=NULL";
     for (topic, ran) in [
         ("headers-ours", ours(PRODUCER, &format!("{server} --topic headers-ours {reader}"), input)?),
-        ("headers-theirs", theirs("3.9.1", PRODUCER, &format!("{server} --topic headers-theirs {reader}"), input)?),
+        (
+            "headers-theirs",
+            theirs("3.9.1", PRODUCER, &format!("{server} --topic headers-theirs {reader}"), input)?,
+        ),
     ] {
         ensure!(ran.code == Some(0), "{topic}: {ran:?}");
         let show = "--property print.headers=true --property print.key=true --max-messages 2";

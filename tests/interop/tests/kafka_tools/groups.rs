@@ -7,8 +7,8 @@ use anyhow::{Result, ensure};
 use testkit::wait_until;
 
 use crate::bench::{
-    CONSUMER, Cluster, GROUPS, Normal, PRODUCER, Ran, TOPICS, compare, exact, ours, ours_command, same, theirs,
-    verdict, words_only,
+    CONSUMER, Cluster, GROUPS, Normal, PRODUCER, Ran, TOPICS, compare, exact, ours, ours_command, same,
+    theirs, verdict, words_only,
 };
 
 /// The releases whose tools are the measure: 2.7.1's output exactly; of 3.9.1's, the words.
@@ -43,13 +43,17 @@ fn in_cluster(cluster: &Cluster, versions: Versions) -> Result<()> {
 fn prepare(cluster: &Cluster) -> Result<()> {
     let server = format!("--bootstrap-server {}", cluster.bootstrap);
     for topic in ["orders", "empty"] {
-        ensure!(ours(TOPICS, &format!("{server} --create --topic {topic} --partitions 2"), "")?.code == Some(0));
+        ensure!(
+            ours(TOPICS, &format!("{server} --create --topic {topic} --partitions 2"), "")?.code == Some(0)
+        );
     }
     let input: String = (0..40).map(|n| format!("k{n}:v{n}\n")).collect();
     let produce = format!("{server} --topic orders --property parse.key=true --property key.separator=:");
     ensure!(ours(PRODUCER, &produce, &input)?.code == Some(0));
     for group in ["ours", "theirs", "busy"] {
-        let line = format!("{server} --topic orders --group {group} --from-beginning --max-messages 40 --timeout-ms 20000");
+        let line = format!(
+            "{server} --topic orders --group {group} --from-beginning --max-messages 40 --timeout-ms 20000"
+        );
         let read = ours(CONSUMER, &line, "")?;
         ensure!(read.stdout.lines().count() == 40, "{read:?}");
     }
@@ -112,7 +116,10 @@ fn resets(versions: Versions, cluster: &Cluster, call: &dyn Fn(&str) -> String) 
         // 2.7.1 falls back to the end without a word.
         let future = "--reset-offsets --group ours --dry-run --to-datetime 2099-01-01T00:00:00.000+01:00 --topic orders:0";
         same(version, GROUPS, &call(future), |text| {
-            words_only(text).replace("Warn: Partition 0 from topic orders is empty. Falling back to latest known offset. ", "")
+            words_only(text).replace(
+                "Warn: Partition 0 from topic orders is empty. Falling back to latest known offset. ",
+                "",
+            )
         })?;
         let unordered: Normal = |text| {
             let mut words: Vec<&str> = text.split_whitespace().collect();
@@ -123,12 +130,19 @@ fn resets(versions: Versions, cluster: &Cluster, call: &dyn Fn(&str) -> String) 
             let line = call(&format!("--reset-offsets --group ours --dry-run {line}"));
             same(version, GROUPS, &line, unordered)?;
         }
-        twins(version, &call("--reset-offsets --group TWIN --execute --shift-by -1 --topic orders:0"), normal)?;
+        twins(
+            version,
+            &call("--reset-offsets --group TWIN --execute --shift-by -1 --topic orders:0"),
+            normal,
+        )?;
         same(version, GROUPS, &call("--describe --group ours"), normal)?;
     }
     let mine = ours(GROUPS, &call("--describe --group ours"), "")?;
     let other = ours(GROUPS, &call("--describe --group theirs"), "")?;
-    ensure!(words_only(&mine.stdout) == words_only(&other.stdout.replace("theirs", "ours")), "{mine:?} {other:?}");
+    ensure!(
+        words_only(&mine.stdout) == words_only(&other.stdout.replace("theirs", "ours")),
+        "{mine:?} {other:?}"
+    );
     Ok(())
 }
 
@@ -140,10 +154,19 @@ fn busy_groups(versions: Versions, cluster: &Cluster, call: &dyn Fn(&str) -> Str
         described.stdout.contains("Stable").then_some(())
     })?;
     for (version, normal) in versions.iter().copied() {
-        for line in ["--describe --group busy", "--describe --group busy --state", "--describe --group busy --members"] {
+        for line in [
+            "--describe --group busy",
+            "--describe --group busy --state",
+            "--describe --group busy --members",
+        ] {
             same(version, GROUPS, &call(line), normal)?;
         }
-        same(version, GROUPS, &call("--reset-offsets --group busy --dry-run --to-earliest --topic orders"), normal)?;
+        same(
+            version,
+            GROUPS,
+            &call("--reset-offsets --group busy --dry-run --to-earliest --topic orders"),
+            normal,
+        )?;
         same(version, GROUPS, &call("--delete --group busy"), normal)?;
         same(version, GROUPS, &call("--delete-offsets --group busy --topic orders:0"), |text| {
             // The status is `Error: :` in one, `Error: ` in the other.

@@ -1,0 +1,176 @@
+//! zkCli beside Apache 3.9.3's: the same commands against the same server, both streams and exit codes compared.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+use testkit::originals::{home, run};
+use testkit::{Server, ZooKeeper, Zoolog, free_port};
+
+#[test]
+fn on_apache_zookeeper_3_9_3() -> Result<()> {
+    let (dir, port) = (TempDir::new()?, free_port());
+    let server = ZooKeeper("3.9.3").start(dir.path(), port, "")?;
+    compare_all(&server)
+}
+
+#[test]
+fn on_zoolog() -> Result<()> {
+    let (dir, port) = (TempDir::new()?, free_port());
+    let server = Zoolog::find()?.zookeeper(dir.path(), port, "extendedTypesEnabled=true")?;
+    compare_all(&server)
+}
+
+/// One command a call; TWIN is a subtree of one's own.
+const ONE_SHOT: &[&str] = &[
+    "create TWIN",
+    "create TWIN/a hello",
+    "create TWIN/a hello",
+    "create TWIN/b",
+    "create TWIN/none/below x",
+    "create -s TWIN/seq- x",
+    "create -c TWIN/container",
+    "create -c -e TWIN/container2",
+    "create -t 100000 TWIN/ttl x",
+    "create -t x TWIN/ttl2 x",
+    "create -t 5 -e TWIN/ttl3",
+    "create TWIN/acl x world:anyone:r",
+    "create TWIN/badacl x world:anyone",
+    "create relative",
+    "create //double",
+    "create",
+    "create TWIN/a/deep",
+    "create TWIN/a/deep/deeper",
+    "ls TWIN",
+    "ls -R TWIN",
+    "ls TWIN/a",
+    "ls TWIN/nope",
+    "ls",
+    "ls -x TWIN",
+    "get TWIN/a",
+    "get TWIN/b",
+    "get -b TWIN/a",
+    "get -x TWIN/a",
+    "get TWIN/nope",
+    "get TWIN/a extra",
+    "set TWIN/a world",
+    "set -v 7 TWIN/a world",
+    "set TWIN/a",
+    "set TWIN/nope x",
+    "set -b TWIN/a d29ybGQ=",
+    "getAcl TWIN/a",
+    "getAcl TWIN/nope",
+    "setAcl TWIN/a world:anyone:cdrwa,ip:127.0.0.1:r",
+    "setAcl -v 9 TWIN/a world:anyone:cdrwa",
+    "setAcl TWIN/a nonsense",
+    "getAcl TWIN/a",
+    "setAcl -R TWIN world:anyone:cdrwa",
+    "stat TWIN/nope",
+    "getAllChildrenNumber TWIN",
+    "getEphemerals",
+    "getEphemerals TWIN",
+    "sync TWIN",
+    "sync TWIN/nope",
+    "whoami",
+    "delete TWIN",
+    "delete -v 99 TWIN/b",
+    "delete TWIN/b",
+    "delete TWIN/nope",
+    "deleteall TWIN/nope",
+    "removewatches TWIN/a",
+    "addauth digest me:secret",
+    "addauth",
+    "deleteall TWIN",
+];
+
+/// Whole conversations, by standard input. Ephemerals are here because the original leaves its one-shot session to expire.
+const SPOKEN: &[&str] = &[
+    "create TWIN\ncreate -e TWIN/e x\ncreate TWIN/e/below\ncreate -s -e TWIN/e-\ngetEphemerals TWIN\nquit\n",
+    "set TWIN x\nget -s TWIN\nls /nope\nquit\n",
+    "ls TWIN\nredo 0\nhistory\nredo 99\n\nquit\n",
+    "get -w TWIN\nset TWIN y\nprintwatches\nprintwatches off\nset TWIN z\nquit\n",
+    "addauth digest me:secret\ncreate TWIN/mine x auth::cdrwa\ngetAcl TWIN/mine\nquit\n",
+    "create TWIN/q 'two words'\nget TWIN/q\ncreate TWIN/p \"it's\"\nget TWIN/p\nquit\n",
+    "deleteall TWIN\nclose\nls /\nquit\n",
+];
+
+fn compare_all(server: &Server) -> Result<()> {
+    let mut differences = Vec::new();
+    let mut check = |what: &str, mine: String, other: String| {
+        if mine != other {
+            differences.push(format!("==== {what}\n-- ours\n{mine}\n-- theirs\n{other}"));
+        }
+    };
+    for line in ONE_SHOT {
+        let words = |twin: &str| -> Vec<String> {
+            line.split_whitespace().map(|word| word.replace("TWIN", twin)).collect()
+        };
+        let mine = shown(ours(server, &words("/ours"), "")?);
+        let other = shown(theirs(server, &words("/theirs"), "")?).replace("/theirs", "/ours");
+        check(line, mine, other);
+    }
+    for text in SPOKEN {
+        let mine = shown(ours(server, &[], &text.replace("TWIN", "/ours"))?);
+        let other = shown(theirs(server, &[], &text.replace("TWIN", "/theirs"))?).replace("/theirs", "/ours");
+        check(text, mine, other);
+    }
+    ensure!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.join("\n"));
+    Ok(())
+}
+
+fn ours(server: &Server, words: &[String], input: &str) -> Result<std::process::Output> {
+    let mut command = Zoolog::find()?.command();
+    command.args(["zkCli", "-server"]).arg(format!("127.0.0.1:{}", server.port)).args(words);
+    run(command, input.as_bytes())
+}
+
+fn theirs(server: &Server, words: &[String], input: &str) -> Result<std::process::Output> {
+    let home = home("zookeeper-3.9.3")?;
+    let silent = std::env::temp_dir().join(format!("zoolog-interop-{}.xml", std::process::id()));
+    std::fs::write(&silent, "<configuration><root level=\"OFF\"/></configuration>\n")?;
+    let mut command = Command::new("java");
+    command.args([
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-Xmx128m",
+        "-Dzookeeper.jline.disable=true",
+    ]);
+    command.arg(format!("-Dlogback.configurationFile={}", silent.display()));
+    command.arg("-cp").arg(format!("{}/lib/*", home.display()));
+    command.args(["org.apache.zookeeper.ZooKeeperMain", "-server"]);
+    command.arg(format!("127.0.0.1:{}", server.port)).args(words);
+    run(command, input.as_bytes())
+}
+
+/// Both streams and the code, without the banner (the original's may be late) and what differs from call to call: times, transaction ids, session ids.
+fn shown(output: std::process::Output) -> String {
+    let stream = |bytes: &[u8]| -> String {
+        let text = String::from_utf8_lossy(bytes)
+            .replace("org.apache.commons.cli.UnrecognizedOptionException: ", "");
+        let lines = text.lines().filter(|line| !is_dialogue(line)).map(steady).collect::<Vec<_>>().join("\n");
+        BANNERS.iter().fold(lines, |lines, banner| lines.replace(banner, "")).trim_end().to_owned()
+    };
+    format!("({:?})\n{}\n--\n{}", output.status.code(), stream(&output.stdout), stream(&output.stderr))
+}
+
+/// Prompts with what was typed, which only the original shows where nobody types.
+fn is_dialogue(line: &str) -> bool {
+    line.starts_with("[zk: ") || line.starts_with("JLine support is ") || line.is_empty()
+}
+
+const BANNERS: [&str; 3] = [
+    "WATCHER::\nWatchedEvent state:SyncConnected type:None path:null zxid: …\n",
+    "\nWATCHER::\nWatchedEvent state:SyncConnected type:None path:null zxid: …",
+    "\nWATCHER::\nWatchedEvent state:Closed type:None path:null zxid: …",
+];
+
+fn steady(line: &str) -> String {
+    let varies = ["cZxid", "ctime", "mZxid", "mtime", "pZxid", "ephemeralOwner"];
+    match line.split_once(" = ") {
+        Some((name, _)) if varies.contains(&name) => format!("{name} = …"),
+        _ => match line.split_once(" zxid: ") {
+            Some((event, _)) => format!("{event} zxid: …"),
+            None => line.to_owned(),
+        },
+    }
+}
