@@ -1,12 +1,12 @@
 //! The commands of zkCli, one table: name, what it takes, what it does.
 
 use bytes::Bytes;
-use zk_client::{AddWatchMode, CreateMode, Reply, WatchType, ZkClient, open_acl};
+use zk_client::{AddWatchMode, CreateMode, ErrorCode, Reply, WatchType, ZkClient, ZkError, op, open_acl};
 use zk_proto::path::validate;
 
 use super::line::Args;
 use super::{Cli, CliError, print};
-use crate::out::say_line;
+use crate::out::{say, say_line};
 use std::sync::atomic::Ordering;
 
 type Done = Result<(), CliError>;
@@ -92,9 +92,30 @@ pub(super) fn execute(cli: &mut Cli, words: &[String]) -> Done {
 
 fn print_usage() {
     eprintln!("ZooKeeper -server host:port -client-configuration properties-file cmd args");
-    for command in COMMANDS {
+    // 3.4's names are understood, not advertised.
+    for command in COMMANDS.iter().filter(|command| !matches!(command.name, "ls2" | "rmr")) {
         eprintln!("\t{} {}", command.name, command.usage);
     }
+}
+
+/// The one command whose usage explains its options, in the original's layout.
+const SET_OPTIONS: &str = "\n -b         Supply data in base64 format\n -s         Print znode stats additionally\n \
+                           -v <arg>   Set with an expected version\n";
+
+/// The original's words for a path that cannot be one.
+fn bad_path(path: &str, error: impl std::fmt::Display) -> CliError {
+    let why = error.to_string();
+    // What is wrong with the whole is said alone, what is wrong at a place with the path.
+    CliError::new(match why.starts_with("Path ") {
+        true => why,
+        false => format!("Invalid path string \"{path}\" caused by {why}"),
+    })
+}
+
+/// The original refuses an empty list of ACLs before it knows the path.
+fn refused_acl(error: ZkError, acl_is_empty: bool, path: &str) -> CliError {
+    let path = if acl_is_empty && error.is(ErrorCode::InvalidAcl) { "null" } else { path };
+    CliError::refused(&error, path)
 }
 
 /// One command under way.
@@ -107,7 +128,8 @@ struct Call<'a> {
 
 impl Call<'_> {
     fn usage(&self) -> CliError {
-        CliError::new(format!("{} {}", self.command.name, self.command.usage))
+        let options = if self.command.name == "set" { SET_OPTIONS } else { "" };
+        CliError::new(format!("{} {}{options}", self.command.name, self.command.usage))
     }
 
     fn word(&self, index: usize) -> Result<&str, CliError> {
@@ -117,7 +139,7 @@ impl Call<'_> {
     /// The path argument, checked before anything is sent.
     fn path(&self) -> Result<&str, CliError> {
         let path = self.word(0)?;
-        validate(path).map_err(|error| CliError::new(error.to_string()))?;
+        validate(path).map_err(|error| bad_path(path, error))?;
         Ok(path)
     }
 
@@ -139,7 +161,10 @@ impl Call<'_> {
         let old_form = self.args.plain.len() > 1;
         if old_form {
             let name = self.command.name;
-            eprintln!("'{name} path [watch]' has been deprecated. Please use '{name} [-w] path' instead.");
+            let options = if name == "get" { "[-s] [-w]" } else { "[-w]" };
+            eprintln!(
+                "'{name} path [watch]' has been deprecated. Please use '{name} {options} path' instead."
+            );
         }
         self.args.has('w') || old_form
     }
@@ -150,22 +175,22 @@ impl Call<'_> {
         }
     }
 
-    /// `path` and everything below it, parents first, children in order.
+    /// `path` and everything below it: a node's children in order, then what is below the first of them, and so on
+    /// (`ZKUtil.visitSubTreeDFS`). A node that goes away meanwhile is left out, another error ends it.
     fn subtree(&self, path: &str, watch: bool) -> Result<Vec<String>, CliError> {
-        let mut all = Vec::new();
+        let mut all = vec![path.to_owned()];
         let mut waiting = vec![path.to_owned()];
         while let Some(path) = waiting.pop() {
-            match self.wait(self.zk.get_children(&path, watch), &path) {
-                Ok(mut children) => {
-                    children.sort_unstable_by(|a, b| b.cmp(a));
-                    let prefix = if path == "/" { "" } else { &path };
-                    waiting.extend(children.iter().map(|child| format!("{prefix}/{child}")));
-                }
-                // It went away meanwhile; the start must be there.
-                Err(error) if all.is_empty() => return Err(error),
-                Err(_) => continue,
-            }
-            all.push(path);
+            let mut children = match self.runtime.block_on(self.zk.get_children(&path, watch)) {
+                Ok(children) => children,
+                Err(error) if error.is(ErrorCode::NoNode) && all.len() > 1 => continue,
+                Err(error) => return Err(CliError::refused(&error, &path)),
+            };
+            children.sort_unstable();
+            let prefix = if path == "/" { "" } else { &path };
+            let children: Vec<String> = children.iter().map(|child| format!("{prefix}/{child}")).collect();
+            all.extend(children.iter().cloned());
+            waiting.extend(children.into_iter().rev());
         }
         Ok(all)
     }
@@ -210,6 +235,8 @@ fn create(call: &Call<'_>) -> Done {
     let path = call.word(0)?;
     let has = |letter| call.args.has(letter);
     let fail = |message: &str| Err(CliError::new(message));
+    let ttl_ms = call.args.value('t').map_or(Ok(0), str::parse);
+    let ttl_ms: i64 = ttl_ms.map_err(|_| CliError::new("-t argument must be a long value"))?;
     let mode = match (has('e'), has('s'), has('c'), has('t')) {
         (e, s, true, _) if e || s => {
             return fail(
@@ -227,15 +254,23 @@ fn create(call: &Call<'_>) -> Done {
         _ => CreateMode::Persistent,
     };
     let check = if has('s') { zk_proto::path::validate_sequential(path) } else { validate(path) };
-    check.map_err(|error| CliError::new(error.to_string()))?;
+    check.map_err(|error| bad_path(path, error))?;
     let data = call.args.plain(1).map(|data| Bytes::copy_from_slice(data.as_bytes()));
     let acl = call.args.plain(2).map_or_else(open_acl, print::parse_acl);
-    let created = if has('t') {
-        let ttl_ms = call.number('t', 0)?;
-        call.wait(call.zk.create_ttl(path, data, acl, mode, ttl_ms), path)?.0
-    } else {
-        call.wait(call.zk.create(path, data, acl, mode), path)?
-    };
+    let acl_is_empty = acl.is_empty();
+    let created = call.runtime.block_on(async {
+        match has('t') {
+            true => call.zk.create_ttl(path, data, acl, mode, ttl_ms).await.map(|(path, _)| path),
+            false => call.zk.create(path, data, acl, mode).await,
+        }
+    });
+    let created = created.map_err(|error| {
+        if error.is(ErrorCode::InvalidAcl) {
+            let place = if acl_is_empty { String::new() } else { format!(" for {path}") };
+            eprintln!("KeeperErrorCode = InvalidACL{place}");
+        }
+        refused_acl(error, acl_is_empty, path)
+    })?;
     eprintln!("Created {created}");
     Ok(())
 }
@@ -259,15 +294,13 @@ fn delete_all(call: &Call<'_>) -> Done {
     }
     let mut nodes = call.subtree(path, false)?;
     nodes.reverse();
-    let mut failed = false;
+    // A batch goes whole or not at all, and after one that was refused none follows (`ZKUtil.deleteInBatch`).
     for nodes in nodes.chunks(batch) {
-        let replies: Vec<_> = nodes.iter().map(|node| call.zk.delete(node, -1)).collect();
-        for reply in replies {
-            failed |= call.runtime.block_on(reply).is_err();
+        let deletes = nodes.iter().map(|node| op::delete(node, -1)).collect();
+        if call.runtime.block_on(call.zk.multi(deletes)).is_err() {
+            eprintln!("Failed to delete some node(s) in the subtree!");
+            break;
         }
-    }
-    if failed {
-        eprintln!("Failed to delete some node(s) in the subtree!");
     }
     Ok(())
 }
@@ -365,12 +398,18 @@ fn set_acl(call: &Call<'_>) -> Done {
     let acl = print::parse_acl(call.word(1)?);
     let version = call.number('v', -1)?;
     if call.args.has('R') {
+        // One node's refusal does not keep the others from their new ACL (`SetAclCommand`).
         for node in call.subtree(path, false)? {
-            call.wait(call.zk.set_acl(&node, acl.clone(), version), &node)?;
+            let set = call.runtime.block_on(call.zk.set_acl(&node, acl.clone(), version));
+            if let Some(code) = set.err().map(|e| e.code().map_or(e.to_string(), |code| code.to_string())) {
+                say!("KeeperErrorCode = {code} for {node}");
+            }
         }
         return Ok(());
     }
-    let stat = call.wait(call.zk.set_acl(path, acl, version), path)?;
+    let acl_is_empty = acl.is_empty();
+    let set = call.runtime.block_on(call.zk.set_acl(path, acl, version));
+    let stat = set.map_err(|error| refused_acl(error, acl_is_empty, path))?;
     call.print_stat_if_asked(&stat);
     Ok(())
 }

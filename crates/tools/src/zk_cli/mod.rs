@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
 use zk_client::{ConnectOptions, ErrorCode, EventKind, Events, KeeperState, WatchEvent, ZkClient, ZkError};
 
 use crate::out::say_line;
@@ -120,6 +121,7 @@ pub fn run(args: &[String]) -> i32 {
         runtime,
         options: ConnectOptions::new(&flags.server).session_timeout_ms(flags.timeout_ms),
         zk: None,
+        settle: None,
         print_watches: Arc::new(AtomicBool::new(true)),
         history: Vec::new(),
         quit: false,
@@ -127,12 +129,16 @@ pub fn run(args: &[String]) -> i32 {
     cli.options.can_be_read_only = flags.read_only;
     if flags.command.is_empty() {
         say_line!("Welcome to ZooKeeper!");
+        let jline = if std::io::stdin().is_terminal() { "enabled" } else { "disabled" };
+        say_line!("JLine support is {jline}");
     }
     if let Err(error) = cli.connect() {
         eprintln!("{}", error.message);
         return error.exit_code;
     }
     let exit_code = if flags.command.is_empty() { cli.converse() } else { cli.execute(&flags.command) };
+    // What the end of the session does to watched nodes is not told any more.
+    cli.print_watches.store(false, Ordering::Relaxed);
     cli.close();
     exit_code
 }
@@ -148,6 +154,8 @@ pub(crate) struct Cli {
     runtime: Runtime,
     options: ConnectOptions,
     zk: Option<ZkClient>,
+    /// Asks the session's printer to print what has happened so far, and to say when it has.
+    settle: Option<mpsc::Sender<oneshot::Sender<()>>>,
     print_watches: Arc<AtomicBool>,
     history: Vec<String>,
     quit: bool,
@@ -167,8 +175,9 @@ impl Cli {
             path: String::new(),
             zxid: -1,
         });
-        self.runtime.spawn(print_events(events, print));
-        self.zk = Some(zk);
+        let (settle, settling) = mpsc::channel(1);
+        self.runtime.spawn(print_events(events, settling, print));
+        (self.zk, self.settle) = (Some(zk), Some(settle));
         Ok(())
     }
 
@@ -177,6 +186,14 @@ impl Cli {
             // The server may be gone; the session ends by itself then.
             let _ = self.runtime.block_on(zk.close());
         }
+    }
+
+    /// Watches that the last command fired are shown before the next one is read, whatever the next one is.
+    fn print_what_happened(&self) {
+        let Some(settle) = &self.settle else { return };
+        let (done, settled) = oneshot::channel();
+        // A printer that has ended has printed everything.
+        let _ = self.runtime.block_on(async { settle.send(done).await.ok()?; settled.await.ok() });
     }
 
     fn host(&self) -> &str {
@@ -192,20 +209,19 @@ impl Cli {
         format!("[zk: {}({state}) {}] ", self.host(), self.history.len())
     }
 
-    /// Reads commands until the end of input, with editing and history where a person types.
+    /// Reads commands until the end of input, with editing and history where a person types. The exit code is the
+    /// last command's, as with the original (`ZooKeeperMain.processCmd`).
     fn converse(&mut self) -> i32 {
         if !std::io::stdin().is_terminal() {
-            say_line!("JLine support is disabled");
             return self.read_lines();
         }
-        say_line!("JLine support is enabled");
         let Ok(mut editor) = DefaultEditor::new() else { return self.read_lines() };
         let mut exit_code = 0;
         while !self.quit {
             match editor.readline(&self.prompt()) {
                 Ok(line) => {
                     let _ = editor.add_history_entry(&line);
-                    exit_code = self.execute_line(&line);
+                    exit_code = self.execute_line(&line).unwrap_or(exit_code);
                 }
                 Err(ReadlineError::Interrupted | ReadlineError::Eof) => break,
                 Err(error) => {
@@ -217,30 +233,31 @@ impl Cli {
         exit_code
     }
 
-    /// Errors in commands fed by a pipe leave the exit code at 0, as with the original.
     fn read_lines(&mut self) -> i32 {
+        let mut exit_code = 0;
         for line in std::io::stdin().lock().lines() {
-            match line {
-                Ok(line) => self.execute_line(&line),
-                Err(_) => break,
-            };
+            let Ok(line) = line else { break };
+            exit_code = self.execute_line(&line).unwrap_or(exit_code);
             if self.quit {
                 break;
             }
         }
-        0
+        exit_code
     }
 
-    fn execute_line(&mut self, line: &str) -> i32 {
+    /// The command's exit code; `None` for what does not count, an empty line and `quit`.
+    fn execute_line(&mut self, line: &str) -> Option<i32> {
         if line.trim().is_empty() {
-            return 0;
+            return None;
         }
         self.history.push(line.to_owned());
-        self.execute(&line::words(line))
+        let exit_code = self.execute(&line::words(line));
+        (!self.quit).then_some(exit_code)
     }
 
     fn execute(&mut self, words: &[String]) -> i32 {
         let outcome = commands::execute(self, words);
+        self.print_what_happened();
         let _ = std::io::stdout().flush();
         match outcome {
             Ok(()) => 0,
@@ -252,9 +269,23 @@ impl Cli {
     }
 }
 
-async fn print_events(mut events: Events, print: Arc<AtomicBool>) {
+async fn print_events(
+    mut events: Events,
+    mut settling: mpsc::Receiver<oneshot::Sender<()>>,
+    print: Arc<AtomicBool>,
+) {
     let mut first = true;
-    while let Some(event) = events.recv().await {
+    loop {
+        let event = tokio::select! {
+            biased;
+            event = events.recv() => event,
+            Some(done) = settling.recv() => {
+                // Nobody may be waiting any more.
+                let _ = done.send(());
+                continue;
+            }
+        };
+        let Some(event) = event else { return };
         let told_already = std::mem::take(&mut first) && event.state == KeeperState::SyncConnected;
         let told_already = told_already && event.kind == EventKind::None;
         if !told_already && print.load(Ordering::Relaxed) {
@@ -267,7 +298,9 @@ fn print_event(event: &WatchEvent) {
     let path = if event.path.is_empty() { "null" } else { &event.path };
     say_line!(
         "\nWATCHER::\n\nWatchedEvent state:{:?} type:{:?} path:{path} zxid: {}",
-        event.state, event.kind, event.zxid
+        event.state,
+        event.kind,
+        event.zxid
     );
 }
 
