@@ -53,7 +53,8 @@ impl FrameReader {
         &mut self,
         stream: &mut S,
     ) -> Result<Option<Bytes>, FrameError> {
-        if self.buffer.capacity() == 0 {
+        // A buffer used up to its last byte has no capacity left either, but an allocation to take up again.
+        if self.buffer.capacity() == 0 && self.recent_bytes == 0 {
             let mut first = [0; FIRST_READ_BYTES];
             let count = stream.read(&mut first).await?;
             if count == 0 {
@@ -129,6 +130,11 @@ impl FrameReader {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::{AsyncRead, ReadBuf};
+
     use super::*;
 
     fn framed(payload: &[u8]) -> Vec<u8> {
@@ -167,6 +173,47 @@ mod tests {
             let third = reader.next(&mut chunks).await.expect("third").expect("more").as_ptr();
             assert_eq!(second, third);
         });
+    }
+
+    /// Yields a frame a read, as a client does that waits for each reply, and counts the reads.
+    struct OneByOne {
+        frames: std::vec::IntoIter<Vec<u8>>,
+        current: Vec<u8>,
+        reads: usize,
+    }
+
+    impl AsyncRead for OneByOne {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.reads += 1;
+            if self.current.is_empty() {
+                self.current = self.frames.next().unwrap_or_default();
+            }
+            let count = into.remaining().min(self.current.len());
+            into.put_slice(&self.current[..count]);
+            self.current.drain(..count);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn small_frames_take_one_read_each_from_the_second_on() {
+        for size in [190, 1000, 30_000] {
+            let frames: Vec<_> = (0..20).map(|_| framed(&vec![1; size])).collect();
+            let mut stream = OneByOne { frames: frames.into_iter(), current: Vec::new(), reads: 0 };
+            run(async {
+                let mut reader = FrameReader::new(1 << 20);
+                drop(reader.next(&mut stream).await.expect("first"));
+                let reads_before = stream.reads;
+                for _ in 1..20 {
+                    drop(reader.next(&mut stream).await.expect("a frame"));
+                }
+                assert_eq!(stream.reads - reads_before, 19, "frames of {size}");
+            });
+        }
     }
 
     #[test]
