@@ -98,9 +98,19 @@ fn print_usage() {
     }
 }
 
-/// The one command whose usage explains its options, in the original's layout.
-const SET_OPTIONS: &str = "\n -b         Supply data in base64 format\n -s         Print znode stats additionally\n \
-                           -v <arg>   Set with an expected version\n";
+/// The commands whose usage explains their options, in the original's layout.
+const EXPLAINED: [(&str, &str); 2] = [
+    (
+        "get",
+        "\n -b   Output data in base64 format\n -s   Print znode stats additionally\n \
+         -w   Watch for changes on the znode\n -x   Output data in hexdump format\n",
+    ),
+    (
+        "set",
+        "\n -b         Supply data in base64 format\n -s         Print znode stats additionally\n \
+         -v <arg>   Set with an expected version\n",
+    ),
+];
 
 /// The original's words for a path that cannot be one.
 fn bad_path(path: &str, error: impl std::fmt::Display) -> CliError {
@@ -128,7 +138,8 @@ struct Call<'a> {
 
 impl Call<'_> {
     fn usage(&self) -> CliError {
-        let options = if self.command.name == "set" { SET_OPTIONS } else { "" };
+        let explained = EXPLAINED.iter().find(|(name, _)| *name == self.command.name);
+        let options = explained.map_or("", |(_, options)| options);
         CliError::new(format!("{} {}{options}", self.command.name, self.command.usage))
     }
 
