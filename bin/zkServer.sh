@@ -79,22 +79,33 @@ stop() {
   echo STOPPED
 }
 
-# Where clients reach the server: clientPort, or the part behind the semicolon of its own server line.
+# Where clients reach the server: clientPort, or the part behind the semicolon of its own server line, which may
+# stand in the file that dynamicConfigFile names.
 find_client_address() {
   address=$(setting clientPortAddress)
   address=${address:-localhost}
   port=$(setting clientPort)
-  if [ -z "$port" ]; then
-    local myid line
-    myid=$(cat "$datadir/myid" 2>/dev/null)
-    line=$(setting "server\.$myid")
-    [ -n "$myid" ] && [ -z "${line##*;*}" ] && port=${line##*;}
-    case $port in *:*) address=${port%:*}; port=${port##*:} ;; esac
+  [ -n "$port" ] && return
+  local myid client
+  myid=$(cat "$datadir/myid" 2>/dev/null)
+  if ! [[ $myid =~ ^[0-9]+$ ]]; then
+    echo "myid could not be determined, will not able to locate clientPort in the server configs."
+  else
+    client=$(setting "server\.$myid" | grep ';')
+    if [ -z "$client" ]; then
+      echo "Client port not found in static config file. Looking in dynamic config file."
+      client=$(ZOOCFG=$(setting dynamicConfigFile) setting "server\.$myid" | grep ';')
+    fi
+    [ -n "$client" ] || echo "Client port not found in the server configs"
+    client=${client##*;}
+    case $client in *:*) address=${client%:*} ;; esac
+    address=${address#[} address=${address%]}
+    port=${client##*:}
   fi
-  if [ -z "$port" ]; then
-    echo "Client port not found in the server configs"
-    exit 1
-  fi
+  [ -n "$port" ] && return
+  echo "Client port not found. Looking for secureClientPort in the static config."
+  echo "Unable to find either secure or unsecure client port in any configs. Terminating."
+  exit 1
 }
 
 status() {
