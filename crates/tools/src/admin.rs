@@ -30,7 +30,8 @@ pub fn client_options(bootstrap: &str, command_config: Option<&str>) -> Result<C
             )));
         }
     }
-    let known = |key: &str| HONOURED.contains(&key) || matches!(key, "security.protocol" | "bootstrap.servers");
+    let known =
+        |key: &str| HONOURED.contains(&key) || matches!(key, "security.protocol" | "bootstrap.servers");
     for (key, _) in settings.iter().filter(|(key, _)| !known(key)) {
         eprintln!("{key} has no effect here");
     }
@@ -80,7 +81,8 @@ mod tests {
 
     #[test]
     fn a_command_config_sets_the_client() {
-        let options = options("bootstrap.servers=other:9\nclient.id=me\ndefault.api.timeout.ms=7\n").expect("reads");
+        let options =
+            options("bootstrap.servers=other:9\nclient.id=me\ndefault.api.timeout.ms=7\n").expect("reads");
         assert_eq!(options.bootstrap, ["h:1"]);
         assert_eq!(options.client_id, "me");
         assert_eq!(options.operation_timeout, Duration::from_millis(7));

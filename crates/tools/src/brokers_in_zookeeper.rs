@@ -56,11 +56,13 @@ mod tests {
     fn the_plaintext_listener_is_taken() {
         let registered = |json: &str| plaintext(json.as_bytes()).expect("decodes");
         let both = r#"{"listener_security_protocol_map":{"OUT":"SSL","IN":"PLAINTEXT"},
-            "endpoints":["OUT://h:1","IN://::1:2"],"version":5}"#.replace("::1:2", "[::1]:2");
+            "endpoints":["OUT://h:1","IN://::1:2"],"version":5}"#
+            .replace("::1:2", "[::1]:2");
         assert_eq!(registered(&both).as_deref(), Some("[::1]:2"));
         let old = r#"{"host":"h","port":9092,"version":1}"#;
         assert_eq!(registered(old).as_deref(), Some("h:9092"));
-        let sealed = r#"{"listener_security_protocol_map":{"OUT":"SSL"},"endpoints":["OUT://h:1"],"version":5}"#;
+        let sealed =
+            r#"{"listener_security_protocol_map":{"OUT":"SSL"},"endpoints":["OUT://h:1"],"version":5}"#;
         assert_eq!(registered(sealed), None);
     }
 }

@@ -25,7 +25,9 @@ fn every_option_is_documented_and_no_other() {
             assert!(section.contains(&format!("`zoolog {name}`")), "{heading}: `zoolog {name}` is missing");
         }
         let (found, expect): (_, BTreeSet<&str>) = match tool.grammar {
-            Grammar::Kafka { specs, .. } => (listed(section, "| `--"), specs.iter().map(|spec| spec.name).collect()),
+            Grammar::Kafka { specs, .. } => {
+                (listed(section, "| `--"), specs.iter().map(|spec| spec.name).collect())
+            }
             Grammar::Own(_) => (listed(section, "| `"), zk_cli::usages().map(|(name, _)| name).collect()),
         };
         let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();

@@ -214,7 +214,9 @@ fn servers(options: &Options) -> Result<String, ToolError> {
         (Some(servers), _) => Ok(servers.to_owned()),
         (None, Some(hosts)) => {
             let servers = admin::block_on(brokers_in_zookeeper::find(hosts))??;
-            eprintln!("--zookeeper: consuming from the brokers registered there: --bootstrap-server {servers}");
+            eprintln!(
+                "--zookeeper: consuming from the brokers registered there: --bootstrap-server {servers}"
+            );
             Ok(servers)
         }
         (None, None) => Err(ToolError::Usage("Missing required argument \"[bootstrap-server]\"".to_owned())),
@@ -309,11 +311,15 @@ impl Deserializer {
         let text = match self {
             Self::Bytes => return Ok(bytes.into()),
             Self::Uuid => String::from_utf8_lossy(bytes).into_owned(),
-            Self::Short => bytes.try_into().map(i16::from_be_bytes).map_err(size("ShortDeserializer"))?.to_string(),
+            Self::Short => {
+                bytes.try_into().map(i16::from_be_bytes).map_err(size("ShortDeserializer"))?.to_string()
+            }
             Self::Integer => {
                 bytes.try_into().map(i32::from_be_bytes).map_err(size("IntegerDeserializer"))?.to_string()
             }
-            Self::Long => bytes.try_into().map(i64::from_be_bytes).map_err(size("LongDeserializer"))?.to_string(),
+            Self::Long => {
+                bytes.try_into().map(i64::from_be_bytes).map_err(size("LongDeserializer"))?.to_string()
+            }
         };
         Ok(text.into_bytes().into())
     }
@@ -501,7 +507,8 @@ mod tests {
 
     #[test]
     fn numbers_are_shown_as_numbers_only_when_asked() {
-        let shown = |deserializer: Deserializer, bytes: &[u8]| deserializer.show(bytes).map(|text| text.into_owned());
+        let shown =
+            |deserializer: Deserializer, bytes: &[u8]| deserializer.show(bytes).map(|text| text.into_owned());
         assert_eq!(shown(Deserializer::Bytes, b"abc"), Ok(b"abc".to_vec()));
         assert_eq!(shown(Deserializer::Long, &7i64.to_be_bytes()), Ok(b"7".to_vec()));
         assert_eq!(shown(Deserializer::Short, &(-2i16).to_be_bytes()), Ok(b"-2".to_vec()));

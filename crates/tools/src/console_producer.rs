@@ -252,7 +252,9 @@ impl LineReader {
         let mut parsed = Line::default();
         let mut rest = line;
         if self.parse_headers {
-            if let Some((headers, after)) = self.cut(rest, &self.headers_delimiter, "headers delimiter", number)? {
+            if let Some((headers, after)) =
+                self.cut(rest, &self.headers_delimiter, "headers delimiter", number)?
+            {
                 rest = after;
                 if !self.is_null(headers) {
                     parsed.headers = self.headers(headers, number)?;
@@ -350,7 +352,10 @@ mod tests {
         let reader = reader(&["parse.key=true", "key.separator=:"]);
         let line = reader.parse(1, b"k:v:w").expect("parses");
         assert_eq!((line.key, line.value), (Some(&b"k"[..]), Some(&b"v:w"[..])));
-        assert_eq!(reader.parse(7, b"kv").unwrap_err().to_string(), "No key separator found on line number 7: 'kv'");
+        assert_eq!(
+            reader.parse(7, b"kv").unwrap_err().to_string(),
+            "No key separator found on line number 7: 'kv'"
+        );
     }
 
     #[test]

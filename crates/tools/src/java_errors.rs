@@ -9,9 +9,10 @@ use kafka_proto::ErrorCode;
 fn exception(code: ErrorCode) -> Option<(&'static str, &'static str)> {
     use ErrorCode as E;
     Some(match code {
-        E::UnknownServerError => {
-            ("UnknownServerException", "The server experienced an unexpected error when processing the request.")
-        }
+        E::UnknownServerError => (
+            "UnknownServerException",
+            "The server experienced an unexpected error when processing the request.",
+        ),
         E::UnknownTopicOrPartition => {
             ("UnknownTopicOrPartitionException", "This server does not host this topic-partition.")
         }

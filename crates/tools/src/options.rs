@@ -241,9 +241,16 @@ mod tests {
         assert_eq!(words(options.require(&["list", "config"])), "Missing required argument \"[config]\"");
         let refused = words(options.forbid("topic", &["topic", "config", "list"]));
         assert_eq!(refused, "Option \"[topic]\" can't be used with option \"[list]\"");
-        assert!(words(options.available_if("topic", &["config"])).starts_with("Option(s) [topic] are unavailable"));
-        assert!(words(options.at_most_once(&["list", "topic"])).contains("multiple arguments for option topic"));
-        assert!(options.forbid("list", &["config"]).is_ok() && options.available_if("topic", &["list"]).is_ok());
+        assert!(
+            words(options.available_if("topic", &["config"]))
+                .starts_with("Option(s) [topic] are unavailable")
+        );
+        assert!(
+            words(options.at_most_once(&["list", "topic"])).contains("multiple arguments for option topic")
+        );
+        assert!(
+            options.forbid("list", &["config"]).is_ok() && options.available_if("topic", &["list"]).is_ok()
+        );
     }
 
     #[test]

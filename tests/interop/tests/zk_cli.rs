@@ -105,13 +105,14 @@ fn compare_all(server: &Server) -> Result<()> {
         let words = |twin: &str| -> Vec<String> {
             line.split_whitespace().map(|word| word.replace("TWIN", twin)).collect()
         };
-        let mine = shown(ours(server, &words("/ours"), "")?);
-        let other = shown(theirs(server, &words("/theirs"), "")?).replace("/theirs", "/ours");
+        let mine = shown(ours(server, &words("/ours"), "")?, "");
+        let other = shown(theirs(server, &words("/theirs"), "")?, "").replace("/theirs", "/ours");
         check(line, mine, other);
     }
     for text in SPOKEN {
-        let mine = shown(ours(server, &[], &text.replace("TWIN", "/ours"))?);
-        let other = shown(theirs(server, &[], &text.replace("TWIN", "/theirs"))?).replace("/theirs", "/ours");
+        let (mine, other) = (text.replace("TWIN", "/ours"), text.replace("TWIN", "/theirs"));
+        let mine = shown(ours(server, &[], &mine)?, &mine);
+        let other = shown(theirs(server, &[], &other)?, &other).replace("/theirs", "/ours");
         check(text, mine, other);
     }
     ensure!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.join("\n"));
@@ -143,19 +144,20 @@ fn theirs(server: &Server, words: &[String], input: &str) -> Result<std::process
 }
 
 /// Both streams and the code, without the banner (the original's may be late) and what differs from call to call: times, transaction ids, session ids.
-fn shown(output: std::process::Output) -> String {
+fn shown(output: std::process::Output, typed: &str) -> String {
     let stream = |bytes: &[u8]| -> String {
         let text = String::from_utf8_lossy(bytes)
             .replace("org.apache.commons.cli.UnrecognizedOptionException: ", "");
-        let lines = text.lines().filter(|line| !is_dialogue(line)).map(steady).collect::<Vec<_>>().join("\n");
+        let lines = text.lines().filter(|line| !is_dialogue(line, typed)).map(steady).collect::<Vec<_>>().join("\n");
         BANNERS.iter().fold(lines, |lines, banner| lines.replace(banner, "")).trim_end().to_owned()
     };
     format!("({:?})\n{}\n--\n{}", output.status.code(), stream(&output.stdout), stream(&output.stderr))
 }
 
 /// Prompts with what was typed, which only the original shows where nobody types.
-fn is_dialogue(line: &str) -> bool {
-    line.starts_with("[zk: ") || line.starts_with("JLine support is ") || line.is_empty()
+fn is_dialogue(line: &str, typed: &str) -> bool {
+    let echoed = typed.lines().any(|words| words == line);
+    echoed || line.starts_with("[zk: ") || line.starts_with("JLine support is ") || line.is_empty()
 }
 
 const BANNERS: [&str; 3] = [

@@ -17,7 +17,9 @@ impl Groups<'_> {
         for group in self.chosen().await? {
             match self.client.delete_group(&group).await {
                 Ok(()) => deleted.push(group),
-                Err(error @ ClientError::Code { .. }) => failed.push((group, java_errors::call_described(&error))),
+                Err(error @ ClientError::Code { .. }) => {
+                    failed.push((group, java_errors::call_described(&error)))
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -64,7 +66,9 @@ impl Groups<'_> {
             Err(error) => return Err(error.into()),
         }
         match refusal(group, overall) {
-            None => say!("Request succeed for deleting offsets with topic {} group {group}\n", topics.join(", ")),
+            None => {
+                say!("Request succeed for deleting offsets with topic {} group {group}\n", topics.join(", "))
+            }
             Some(message) => print_error(&message),
         }
         say!("{}", layout::deleted_offsets(&results));
@@ -115,7 +119,10 @@ mod tests {
     #[test]
     fn deletions_name_every_group() {
         let groups = ["a".to_owned(), "b".to_owned()];
-        assert_eq!(deletions(&groups, &[]), "Deletion of requested consumer groups ('a', 'b') was successful.\n");
+        assert_eq!(
+            deletions(&groups, &[]),
+            "Deletion of requested consumer groups ('a', 'b') was successful.\n"
+        );
         let why = java_errors::described(ErrorCode::NonEmptyGroup, None);
         assert_eq!(
             deletions(&groups[..1], &[("c".to_owned(), why)]),

@@ -34,7 +34,10 @@ impl Groups<'_> {
                 if is_worth_a_table(&group, &described.group_state, 1)? {
                     let strategy = &described.protocol_data;
                     let members = described.members.len();
-                    say!("{}", layout::state(&group, &coordinator, strategy, &described.group_state, members));
+                    say!(
+                        "{}",
+                        layout::state(&group, &coordinator, strategy, &described.group_state, members)
+                    );
                 }
             }
         } else {
@@ -123,7 +126,9 @@ fn is_worth_a_table(group: &str, state: &str, rows: usize) -> Result<bool> {
         "Stable" => {}
         other => {
             let other = if other.is_empty() { UNKNOWN } else { other };
-            return Err(GroupError::Failed(format!("Expected a valid consumer group state, but found '{other}'.")));
+            return Err(GroupError::Failed(format!(
+                "Expected a valid consumer group state, but found '{other}'."
+            )));
         }
     }
     Ok(state != "Dead" && rows > 0)
@@ -159,7 +164,8 @@ mod tests {
     #[test]
     fn assignments_are_read_and_nonsense_is_none() {
         // Version 1, one topic "t" with partitions 1 and 0, null user data.
-        let bytes: &[u8] = &[0, 1, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 255, 255, 255, 255];
+        let bytes: &[u8] =
+            &[0, 1, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 255, 255, 255, 255];
         let member = |bytes: &'static [u8]| DescribedGroupMember {
             member_assignment: bytes.into(),
             ..Default::default()

@@ -294,7 +294,8 @@ mod tests {
              g                              t                              0          5              \n"
         );
         assert_eq!(new_offsets(&BTreeMap::new()), "");
-        let results = BTreeMap::from([(("t".to_owned(), 0), None), (("u".to_owned(), -1), Some("no".to_owned()))]);
+        let results =
+            BTreeMap::from([(("t".to_owned(), 0), None), (("u".to_owned(), -1), Some("no".to_owned()))]);
         assert_eq!(
             deleted_offsets(&results),
             "\n\

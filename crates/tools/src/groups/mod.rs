@@ -131,7 +131,9 @@ fn check(options: &Options) -> Outcome {
             return usage("Option [describe] takes one of these options: [group], [all-groups]");
         }
         if ["members", "offsets", "state"].iter().filter(|name| options.has(name)).count() > 1 {
-            return usage("Option [describe] takes at most one of these options: [members], [offsets], [state]");
+            return usage(
+                "Option [describe] takes at most one of these options: [members], [offsets], [state]",
+            );
         }
         if options.value("state").is_some() {
             return usage("Option [describe] does not take a value for [state]");
@@ -142,7 +144,9 @@ fn check(options: &Options) -> Outcome {
             return usage("Option [delete] takes one of these options: [group], [all-groups]");
         }
         if options.has("topic") {
-            return usage("The consumer does not support topic-specific offset deletion from a consumer group.");
+            return usage(
+                "The consumer does not support topic-specific offset deletion from a consumer group.",
+            );
         }
     }
     if options.has("delete-offsets") && !(options.has("group") && options.has("topic")) {
@@ -293,7 +297,9 @@ fn wanted(filter: Option<&str>, names: &[&str], what: &str) -> Result<Vec<String
     if found.iter().any(|name| name == UNKNOWN) {
         let plural = if what == "state" { "states" } else { "types" };
         let valid = names.join(", ");
-        return Err(GroupError::Usage(format!("Invalid {what} list '{filter}'. Valid {plural} are: {valid}")));
+        return Err(GroupError::Usage(format!(
+            "Invalid {what} list '{filter}'. Valid {plural} are: {valid}"
+        )));
     }
     Ok(found)
 }
@@ -329,20 +335,24 @@ mod tests {
 
     #[test]
     fn options_that_do_not_go_together_are_refused_in_the_originals_words() {
-        let check = |line: &str, expect: &str| assert_eq!(refusal(&format!("--bootstrap-server b {line}")), expect);
+        let check =
+            |line: &str, expect: &str| assert_eq!(refusal(&format!("--bootstrap-server b {line}")), expect);
         check("--describe", "Option [describe] takes one of these options: [group], [all-groups]");
         check(
             "--describe --group g --members --state",
             "Option [describe] takes at most one of these options: [members], [offsets], [state]",
         );
+        check("--describe --group g --state stable", "Option [describe] does not take a value for [state]");
         check(
-            "--describe --group g --state stable",
-            "Option [describe] does not take a value for [state]",
+            "--list --members",
+            "Option(s) [members] are unavailable given other options on the command line",
         );
-        check("--list --members", "Option(s) [members] are unavailable given other options on the command line");
         check("--list --group g", "Option \"[group]\" can't be used with option \"[list]\"");
         check("--delete", "Option [delete] takes one of these options: [group], [all-groups]");
-        check("--delete-offsets --group g", "Option [delete-offsets] takes the following options: [group], [topic]");
+        check(
+            "--delete-offsets --group g",
+            "Option [delete-offsets] takes the following options: [group], [topic]",
+        );
         check(
             "--reset-offsets --group g --dry-run --topic t --to-earliest --to-latest",
             "Option \"[to-earliest]\" can't be used with option \"[to-latest]\"",

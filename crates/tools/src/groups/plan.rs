@@ -95,7 +95,10 @@ mod tests {
     fn lines_that_make_no_sense_are_named() {
         let error = |text, group| parse(text, group).unwrap_err();
         assert!(error("t,0,5\n", None).starts_with("line 1 of the plan names no group"));
-        assert!(error("t,0,5\n\nt,x,5", Some("g")).starts_with("line 3 of the plan has no number for a partition"));
+        assert!(
+            error("t,0,5\n\nt,x,5", Some("g"))
+                .starts_with("line 3 of the plan has no number for a partition")
+        );
         assert!(error("t", Some("g")).contains("[group,]topic,partition,offset"));
     }
 }

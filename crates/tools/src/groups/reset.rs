@@ -65,7 +65,8 @@ impl Groups<'_> {
                 Some(named) => partitions.extend(named),
                 None => {
                     let found = self.partitions_of(arg).await;
-                    let found = found.map_err(|code| GroupError::Failed(java_errors::described(code, None)))?;
+                    let found =
+                        found.map_err(|code| GroupError::Failed(java_errors::described(code, None)))?;
                     partitions.extend(found.into_iter().map(|partition| (arg.to_owned(), partition)));
                 }
             }
@@ -222,7 +223,11 @@ mod tests {
 
     #[test]
     fn offsets_stay_within_their_logs() {
-        let moved = clamped(offsets(&[(0, 3), (1, 99), (2, 0)]), &offsets(&[(0, 0), (1, 0), (2, 5)]), &offsets(&[(0, 10), (1, 10), (2, 10)]));
+        let moved = clamped(
+            offsets(&[(0, 3), (1, 99), (2, 0)]),
+            &offsets(&[(0, 0), (1, 0), (2, 5)]),
+            &offsets(&[(0, 10), (1, 10), (2, 10)]),
+        );
         assert_eq!(moved, offsets(&[(0, 3), (1, 10), (2, 5)]));
     }
 

@@ -4,7 +4,9 @@
 /// UTC.
 pub fn parse_datetime(text: &str) -> Result<i64, String> {
     let Some((_, time)) = text.split_once('T') else {
-        return Err("Error parsing timestamp. It does not contain a 'T' according to ISO8601 format".to_owned());
+        return Err(
+            "Error parsing timestamp. It does not contain a 'T' according to ISO8601 format".to_owned()
+        );
     };
     let unparseable = || format!("Unparseable date: \"{text}\"");
     let at = time.find(['Z', '+', '-']);

@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn configs_are_checked_before_anything_is_asked_of_a_broker() {
-        let change = change("--topic t --config retention.ms=5 --config cleanup.policy=compact,delete").expect("fits");
+        let change =
+            change("--topic t --config retention.ms=5 --config cleanup.policy=compact,delete").expect("fits");
         assert_eq!(change.configs["retention.ms"], "5");
         let format = "requirement failed: Invalid topic config: all configs to be added must be in the format \
                       \"key=val\".";
@@ -138,7 +139,10 @@ mod tests {
         assert_eq!(refusal("--topic t --config a=b=c"), format);
         assert_eq!(refusal("--topic t --config retentoin.ms=5"), "Unknown topic config name: retentoin.ms");
         assert_eq!(refusal("--topic t --delete-config nope"), "Unknown topic config name: nope");
-        assert!(refusal("--topic t --config segment.bytes=1").starts_with("Invalid value 1 for configuration segment.bytes"));
+        assert!(
+            refusal("--topic t --config segment.bytes=1")
+                .starts_with("Invalid value 1 for configuration segment.bytes")
+        );
     }
 
     #[test]
@@ -147,10 +151,7 @@ mod tests {
         assert_eq!(assigned("0:1, 1:0"), Ok(vec![vec![0, 1], vec![1, 0]]));
         let duplicate = "Partition replica lists may not contain duplicate entries: 1";
         assert_eq!(assigned("0:1,1:1:1"), Err(duplicate.to_owned()));
-        assert_eq!(
-            assigned("0:1,1"),
-            Err("Partition 1 has different replication factor: [1]".to_owned())
-        );
+        assert_eq!(assigned("0:1,1"), Err("Partition 1 has different replication factor: [1]".to_owned()));
         assert_eq!(assigned("0,a"), Err("For input string: \"a\"".to_owned()));
     }
 }

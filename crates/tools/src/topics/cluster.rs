@@ -148,7 +148,8 @@ impl Cluster<'_> {
         }
         let mut configs = self.configs(topics.keys()).await?;
         let moving = self.reassignments(&topics).await?;
-        let alive: BTreeSet<i32> = self.client.describe_cluster().await?.brokers.iter().map(|b| b.id).collect();
+        let alive: BTreeSet<i32> =
+            self.client.describe_cluster().await?.brokers.iter().map(|b| b.id).collect();
         let report = Report::from_options(self.options);
         for (name, topic) in &topics {
             let config = configs.remove(name).unwrap_or_default();
@@ -205,14 +206,21 @@ impl Cluster<'_> {
         };
         match ErrorCode::from_code(response.error_code) {
             ErrorCode::None => {}
-            ErrorCode::UnsupportedVersion | ErrorCode::ClusterAuthorizationFailed => return Ok(BTreeMap::new()),
-            code => return Err(TopicError::new(java_errors::message(code, response.error_message.as_deref()))),
+            ErrorCode::UnsupportedVersion | ErrorCode::ClusterAuthorizationFailed => {
+                return Ok(BTreeMap::new());
+            }
+            code => {
+                return Err(TopicError::new(java_errors::message(code, response.error_message.as_deref())));
+            }
         }
         let mut moving = BTreeMap::new();
         for topic in response.topics {
             for p in topic.partitions {
-                let reassignment =
-                    Reassignment { replicas: p.replicas, adding: p.adding_replicas, removing: p.removing_replicas };
+                let reassignment = Reassignment {
+                    replicas: p.replicas,
+                    adding: p.adding_replicas,
+                    removing: p.removing_replicas,
+                };
                 moving.insert((topic.name.clone(), p.partition_index), reassignment);
             }
         }

@@ -50,7 +50,10 @@ impl PartitionView {
     fn replication_factor(&self) -> usize {
         match &self.reassignment {
             Some(moving)
-                if self.replicas.iter().any(|id| moving.adding.contains(id) || moving.removing.contains(id)) =>
+                if self
+                    .replicas
+                    .iter()
+                    .any(|id| moving.adding.contains(id) || moving.removing.contains(id)) =>
             {
                 moving.replicas.iter().filter(|id| !moving.adding.contains(id)).count()
             }
@@ -215,7 +218,9 @@ mod tests {
         );
         assert_eq!(
             lines.next(),
-            Some("\tTopic: t\tPartition: 0\tLeader: 1\tReplicas: 1,2,3\tIsr: 1,2,3\tElr: N/A\tLastKnownElr: N/A")
+            Some(
+                "\tTopic: t\tPartition: 0\tLeader: 1\tReplicas: 1,2,3\tIsr: 1,2,3\tElr: N/A\tLastKnownElr: N/A"
+            )
         );
     }
 

@@ -241,7 +241,8 @@ mod tests {
     #[test]
     fn options_that_do_not_go_together_are_refused_in_the_originals_words() {
         let check = |line: &str, expect: &str| assert_eq!(refusal(line), expect, "{line}");
-        let actions = "Command must include exactly one action: --list, --describe, --create, --alter or --delete";
+        let actions =
+            "Command must include exactly one action: --list, --describe, --create, --alter or --delete";
         check("--bootstrap-server b", actions);
         check("--bootstrap-server b --list --create", actions);
         check(
@@ -281,7 +282,10 @@ mod tests {
     #[test]
     fn a_pattern_that_matches_nothing_is_an_error_only_where_a_topic_must_exist() {
         let all = || ["b".to_owned(), "a".to_owned(), "__consumer_offsets".to_owned()];
-        assert_eq!(select(all(), &parse("--list --exclude-internal")), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(
+            select(all(), &parse("--list --exclude-internal")),
+            Ok(vec!["a".to_owned(), "b".to_owned()])
+        );
         assert_eq!(select(all(), &parse("--list --topic x")), Ok(Vec::new()));
         assert_eq!(select(all(), &parse("--delete --if-exists --topic x")), Ok(Vec::new()));
         let error = select(all(), &parse("--delete --topic x")).unwrap_err();

@@ -33,7 +33,9 @@ type Result<T> = std::result::Result<T, TopicError>;
 impl From<ZkError> for TopicError {
     fn from(error: ZkError) -> Self {
         Self::new(match error.code() {
-            Some(ErrorCode::NoAuth) => format!("KeeperErrorCode = {} (these znodes belong to somebody else)", error),
+            Some(ErrorCode::NoAuth) => {
+                format!("KeeperErrorCode = {} (these znodes belong to somebody else)", error)
+            }
             _ => error.to_string(),
         })
     }
@@ -47,8 +49,9 @@ impl From<ZkDataError> for TopicError {
 
 /// Runs one command against the znodes.
 pub async fn run(hosts: &str, action: Action, options: &Options) -> Result<()> {
-    let connect =
-        ConnectOptions::new(hosts).session_timeout_ms(SESSION_TIMEOUT_MS).connect_timeout_ms(CONNECT_TIMEOUT_MS);
+    let connect = ConnectOptions::new(hosts)
+        .session_timeout_ms(SESSION_TIMEOUT_MS)
+        .connect_timeout_ms(CONNECT_TIMEOUT_MS);
     let (zk, _events) = ZkClient::connect(connect).await?;
     let topics = Znodes { zk, options };
     let outcome = match action {
@@ -107,7 +110,8 @@ impl Znodes<'_> {
         if all.iter().any(|other| other == topic) {
             return Err(already_exists(topic));
         }
-        let colliding: Vec<String> = all.into_iter().filter(|other| topic_names_collide(topic, other)).collect();
+        let colliding: Vec<String> =
+            all.into_iter().filter(|other| topic_names_collide(topic, other)).collect();
         if colliding.is_empty() {
             return Ok(());
         }
@@ -257,7 +261,10 @@ impl Znodes<'_> {
                 }
                 Err(error) => {
                     let advice = Some(error.to_string());
-                    return Err(TopicError { message: format!("Error while deleting topic {topic}"), advice });
+                    return Err(TopicError {
+                        message: format!("Error while deleting topic {topic}"),
+                        advice,
+                    });
                 }
             }
         }
