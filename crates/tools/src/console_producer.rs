@@ -179,10 +179,15 @@ fn send(producer: &ThreadedProducer<Deliveries>, topic: &str, line: &Line<'_>) -
     }
 }
 
+/// A header's key and value, which may be null.
+type HeaderPair<'a> = (&'a str, Option<&'a [u8]>);
+/// What lies before and behind a separator.
+type Halves<'a> = (&'a [u8], &'a [u8]);
+
 /// One input line, cut into the parts of a record.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Line<'a> {
-    headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    headers: Vec<HeaderPair<'a>>,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
 }
@@ -251,21 +256,20 @@ impl LineReader {
     fn parse<'a>(&self, number: u64, line: &'a [u8]) -> Result<Line<'a>, ToolError> {
         let mut parsed = Line::default();
         let mut rest = line;
-        if self.parse_headers {
-            if let Some((headers, after)) =
+        if self.parse_headers
+            && let Some((headers, after)) =
                 self.cut(rest, &self.headers_delimiter, "headers delimiter", number)?
-            {
-                rest = after;
-                if !self.is_null(headers) {
-                    parsed.headers = self.headers(headers, number)?;
-                }
+        {
+            rest = after;
+            if !self.is_null(headers) {
+                parsed.headers = self.headers(headers, number)?;
             }
         }
-        if self.parse_key {
-            if let Some((key, after)) = self.cut(rest, &self.key_separator, "key separator", number)? {
-                rest = after;
-                parsed.key = (!self.is_null(key)).then_some(key);
-            }
+        if self.parse_key
+            && let Some((key, after)) = self.cut(rest, &self.key_separator, "key separator", number)?
+        {
+            rest = after;
+            parsed.key = (!self.is_null(key)).then_some(key);
         }
         parsed.value = (!self.is_null(rest)).then_some(rest);
         Ok(parsed)
@@ -282,7 +286,7 @@ impl LineReader {
         separator: &str,
         what: &str,
         number: u64,
-    ) -> Result<Option<(&'a [u8], &'a [u8])>, ToolError> {
+    ) -> Result<Option<Halves<'a>>, ToolError> {
         match find(line, separator.as_bytes()) {
             Some(at) => Ok(Some((&line[..at], &line[at + separator.len()..]))),
             None if self.ignore_error => Ok(None),
@@ -297,7 +301,7 @@ impl LineReader {
         &self,
         text: &'a [u8],
         number: u64,
-    ) -> Result<Vec<(&'a str, Option<&'a [u8]>)>, ToolError> {
+    ) -> Result<Vec<HeaderPair<'a>>, ToolError> {
         let text = std::str::from_utf8(text)
             .map_err(|_| ToolError::Failed(format!("Headers on line {number} are not UTF-8")))?;
         text.split(self.headers_separator.as_str())

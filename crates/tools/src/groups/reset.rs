@@ -102,7 +102,7 @@ impl Groups<'_> {
             return self.since(&partitions, now.saturating_sub(back)).await;
         }
         if let Some(path) = self.options.value("from-file") {
-            return self.from_file(group, path).await;
+            return self.plan_in_file(group, path).await;
         }
         // --to-current; without an offset of its own a partition is read from its end.
         let mut committed = self.committed(group).await?;
@@ -113,7 +113,7 @@ impl Groups<'_> {
         Ok(plan)
     }
 
-    async fn from_file(&self, group: &str, path: &str) -> Result<Offsets> {
+    async fn plan_in_file(&self, group: &str, path: &str) -> Result<Offsets> {
         let text = std::fs::read_to_string(path).map_err(|e| GroupError::Failed(format!("{path}: {e}")))?;
         let mut plans = plan::parse(&text, self.single_group()).map_err(GroupError::Failed)?;
         match plans.remove(group) {
