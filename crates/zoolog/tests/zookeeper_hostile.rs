@@ -1,7 +1,6 @@
 //! Hostile input on the ZooKeeper port: a healthy client does not notice, memory stays bounded, the log says who and why.
 //!
-//! `HOSTILE_CONNECTIONS=9000` opens as many half-open connections as the limit of 20 000 open files allows to a
-//! process that has both ends in view.
+//! `HOSTILE_CONNECTIONS=10000` opens as many half-open connections; either process may have 20 000 open files here.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
