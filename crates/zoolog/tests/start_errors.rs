@@ -148,7 +148,8 @@ fn a_directory_that_cannot_be_written_is_named() {
     fs::write(&cfg, format!("dataDir={}\nclientPort={}\n", nowhere.display(), free_port())).unwrap();
     says(&refusal(&["zookeeper-server", text(&cfg)]), &expected);
 
-    let config = broker_config(dir.path(), free_port(), free_port(), &format!("log.dirs={}", nowhere.display()));
+    let config =
+        broker_config(dir.path(), free_port(), free_port(), &format!("log.dirs={}", nowhere.display()));
     says(&refusal(&["kafka-server", &config]), &expected);
 
     says(&refused_dev(&nowhere, free_port(), free_port()), &[expected[0], expected[1], "--data"]);
