@@ -4,7 +4,9 @@
 here=$(dirname "$(readlink -f "$0")")
 tool=$(basename "$0" .sh)
 if [ -z "$ZOOLOG" ]; then
-  for ZOOLOG in "$here/zoolog" "$here/../target/release/zoolog" "$here/../target/debug/zoolog" "$(command -v zoolog)"; do
+  # Of two builds in a checkout the newer one.
+  built=$(ls -t "$here/../target/release/zoolog" "$here/../target/debug/zoolog" 2>/dev/null | head -n 1)
+  for ZOOLOG in "$here/zoolog" "$built" "$(command -v zoolog)"; do
     [ -x "$ZOOLOG" ] && break
   done
 fi

@@ -22,6 +22,7 @@ use crate::net::limits::Connections;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::tasks::Tasks;
+use crate::topics::TopicsRefused;
 
 /// Everything the broker is.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Broker {
     pub fetch_sessions: FetchSessions,
     pub groups: Groups,
     pub producer_ids: ProducerIds,
+    /// Topics that could not be created, and when that was last said.
+    pub topics_refused: TopicsRefused,
     /// Tasks to stop and wait for at the end.
     pub tasks: Tasks,
     image: ArcSwap<MetadataImage>,
@@ -57,6 +60,7 @@ impl Broker {
             fetch_sessions: FetchSessions::new(config.fetch_sessions_max),
             groups: Groups::new(&config),
             producer_ids: ProducerIds::default(),
+            topics_refused: TopicsRefused::default(),
             tasks: Tasks::default(),
             image: ArcSwap::from_pointee(MetadataImage::default()),
             image_writer: Mutex::new(()),

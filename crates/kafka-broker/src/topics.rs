@@ -3,7 +3,7 @@
 //! Whoever creates a topic writes `/config/topics/<t>` first and `/brokers/topics/<t>` second, in two writes as Kafka
 //! does; the controller sees the second and does the rest. Used by auto-creation, CreateTopics and the group coordinator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +14,14 @@ use kafka_controller::assignment::{
 use kafka_controller::names::{TopicNameError, check_topic_name, is_internal_topic, topic_names_collide};
 use kafka_controller::zkdata::{TopicAssignment, path};
 use kafka_proto::error::ErrorCode;
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{info, warn};
 use zk_client::{CreateMode, ErrorCode as ZkCode, ZkError, open_acl};
 
 use crate::broker::Broker;
+use crate::clock;
 use crate::config::Release;
 use crate::image::{MetadataImage, NO_LEADER};
 use crate::topic_configs;
@@ -155,7 +157,9 @@ pub async fn auto_create(broker: &Arc<Broker>, names: Vec<String>) -> Vec<(Strin
             // Somebody else was faster.
             Ok(()) | Err(CreateTopicError::Exists(_)) => created.push(name),
             Err(error) => {
-                explain(&name, &error);
+                if broker.topics_refused.may_say(&name, clock::mono_ms()) {
+                    explain(&name, &error);
+                }
                 errors.push((name, error.code()));
             }
         }
@@ -187,6 +191,31 @@ fn offsets_topic_configs(broker: &Broker) -> BTreeMap<String, String> {
         ("compression.type", "producer".to_owned()),
     ];
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// Remembers of which topics it was said that they cannot be created: clients ask for them several times a second.
+#[derive(Debug, Default)]
+pub struct TopicsRefused {
+    said_at_ms: Mutex<HashMap<String, u64>>,
+}
+
+impl TopicsRefused {
+    /// How long a topic's refusal is not repeated.
+    const SILENCE_MS: u64 = 60_000;
+    /// Names remembered; beyond, all are forgotten.
+    const NAMES_MAX: usize = 1_000;
+
+    fn may_say(&self, name: &str, now_ms: u64) -> bool {
+        let mut said = self.said_at_ms.lock();
+        if said.get(name).is_some_and(|at| now_ms < at + Self::SILENCE_MS) {
+            return false;
+        }
+        if said.len() >= Self::NAMES_MAX {
+            said.clear();
+        }
+        said.insert(name.to_owned(), now_ms);
+        true
+    }
 }
 
 fn explain(name: &str, error: &CreateTopicError) {

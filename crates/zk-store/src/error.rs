@@ -13,8 +13,8 @@ pub enum StoreError {
 
     /// Bytes that were once written whole are no longer what they were.
     #[error(
-        "{} is corrupt at offset {offset}: {why}. Restore this file from another copy, or empty the data directory \
-         and let the server fetch its state from the ensemble",
+        "{} is corrupt at offset {offset}: {why}. Restore the data directory from a copy; what stands before \
+         this place is whole",
         path.display()
     )]
     Corrupt { path: PathBuf, offset: u64, why: String },
@@ -22,7 +22,7 @@ pub enum StoreError {
     /// Transactions are missing between two that are there.
     #[error(
         "transactions 0x{after:x} to 0x{found:x} are not contiguous: {} goes on at 0x{found:x}. A log file was removed \
-         or lost; restore it, or let the server fetch its state from the ensemble",
+         or lost; restore it from a copy of the directory",
         path.display()
     )]
     Gap { after: i64, found: i64, path: PathBuf },

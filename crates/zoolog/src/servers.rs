@@ -26,7 +26,6 @@ fn run_zookeeper(path: &Path) -> Result<(), String> {
     runtime.block_on(async {
         let mut stop = Stop::register().map_err(|e| e.to_string())?;
         let server = start_zookeeper(config)?;
-        info!("ZooKeeper serves clients on {}", server.address());
         tokio::select! {
             signal = stop.recv() => info!("{signal}: stopping"),
             ended = server.ended() => return ended.map_err(|e| e.to_string()),

@@ -203,7 +203,7 @@ impl Controller {
                 Written::Done(_) => {
                     let state = self.first_state(&tp);
                     let recipients = state.isr.clone();
-                    tracing::info!(partition = %tp, leader = state.leader, isr = ?state.isr, "partition is online");
+                    tracing::debug!(partition = %tp, leader = state.leader, isr = ?state.isr, "partition is online");
                     self.adopt(&tp, state, 0);
                     self.tell(&recipients, &tp, true);
                 }

@@ -139,9 +139,10 @@ impl Controller {
         }
         let partitions =
             added.keys().map(|p| TopicPartition { topic: name.to_string(), partition: *p }).collect();
+        let added_count = added.len();
         add_partitions(topic, added);
         if !initial {
-            tracing::info!(topic = name, ?partitions, "new partitions");
+            tracing::info!(topic = name, count = added_count, "new partitions");
             self.next([Step::CreateRoots { partitions }]);
         }
     }

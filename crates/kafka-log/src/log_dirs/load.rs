@@ -74,10 +74,10 @@ impl LogDirs {
             known.recovery_points.keys().chain(known.log_starts.keys()).chain(known.high_watermarks.keys());
         let live_set: HashSet<&TopicPartition> = live.iter().collect();
         self.stale.lock().extend(checkpointed.filter(|p| !live_set.contains(p)).cloned());
-        let how = if known.clean { "skipping recovery" } else { "recovering" };
+        let how = if known.clean { "skipping recovery of" } else { "recovering" };
         if !live.is_empty() {
             info!(
-                "{how} of {} logs in {}, clean shutdown marker {}",
+                "{how} {} logs in {}, clean shutdown marker {}",
                 live.len(),
                 log_dir.path.display(),
                 if known.clean { "found" } else { "not found" }
