@@ -12,15 +12,32 @@ python=${ZOOLOG_VENV:-$root/.cache/venv}/bin/python
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-export ZOOLOG_LOG=$work/zoolog.log PATH=$here/kazoo/bin:$PATH
+export KAZOO_SERVER_LOG=$work/zoolog.log PATH=$here/kazoo/bin:$PATH
 export ZOOKEEPER_VERSION=3.9.3 ZOOKEEPER_CLUSTER_SIZE=1 ZOOKEEPER_CLASSPATH=unused
 export ZOOKEEPER_PORT_OFFSET=${ZOOKEEPER_PORT_OFFSET:-31000}
 unset CI
 cd "$work" || exit 1
-"$python" -m pytest -q --timeout=300 -p no:cacheprovider --junitxml=results.xml --pyargs kazoo.tests "$@" >pytest.log 2>&1
-if ! "$python" "$here/kazoo/compare.py" results.xml "$here/kazoo/expected.txt"; then
+suite() {
+  local results=$1
+  shift
+  "$python" -m pytest -q --timeout=300 -p no:cacheprovider --junitxml="$results" --pyargs "$@" >>pytest.log 2>&1
+}
+compare() { "$python" "$here/kazoo/compare.py" results.xml "$here/kazoo/expected.txt" "$@"; }
+
+suite results.xml kazoo.tests "$@"
+# Some tests give the server and themselves a fifth of a second, which a busy machine does not always have: what failed
+# and should not have gets a second chance.
+mapfile -t again < <(compare --list-unexpected)
+if [ ${#again[@]} -gt 0 ] && [ ${#again[@]} -le 5 ]; then
+  echo "kazoo: once more: ${again[*]}"
+  suite again.xml "${again[@]}"
+  set -- again.xml
+else
+  set --
+fi
+if ! compare "$@"; then
   tail -n 400 pytest.log
   echo "---- the server's last words"
-  tail -n 100 "$ZOOLOG_LOG"
+  tail -n 100 "$KAZOO_SERVER_LOG"
   exit 1
 fi

@@ -1,6 +1,8 @@
 """Compares the results of kazoo's suite (JUnit XML) with the list of expected failures.
 
-Usage: compare.py RESULTS.xml EXPECTED.txt. Exit code 1 if a test failed that is not on the list, or passed that is.
+Usage: compare.py RESULTS.xml EXPECTED.txt [AGAIN.xml | --list-unexpected]. Exit code 1 if a test failed that is not on
+the list, or passed that is. AGAIN.xml has second results of some tests, which count instead of the first.
+--list-unexpected prints pytest's names of the failed tests that are not on the list.
 """
 
 import sys
@@ -28,6 +30,12 @@ def expected_failures(path):
 
 def main():
     results, expected = outcomes(sys.argv[1]), expected_failures(sys.argv[2])
+    if sys.argv[3:] == ["--list-unexpected"]:
+        names = (name for name, outcome in results.items() if outcome == "failed" and name not in expected)
+        print("".join("kazoo.tests." + name.replace(".", "::") + "\n" for name in names), end="")
+        return 0
+    for again in sys.argv[3:]:
+        results.update(outcomes(again))
     failed = {name for name, outcome in results.items() if outcome == "failed"}
     counts = {kind: list(results.values()).count(kind) for kind in ("passed", "failed", "skipped")}
     print("kazoo: {passed} passed, {failed} failed, {skipped} skipped".format(**counts))
