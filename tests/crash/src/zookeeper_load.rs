@@ -80,8 +80,13 @@ impl Load {
     }
 }
 
+/// A restarted server has the port before it has read its state back, which takes a debug build a while after many
+/// rounds.
+const CONNECT_MS: u64 = 60_000;
+
 pub async fn connect(port: u16) -> Result<ZkClient> {
     let options = ConnectOptions::new(format!("127.0.0.1:{port}")).session_timeout_ms(10_000);
+    let options = options.connect_timeout_ms(CONNECT_MS);
     Ok(ZkClient::connect(options).await?.0)
 }
 

@@ -25,7 +25,8 @@ async fn everything_acknowledged_survives_kill_9_in_order() -> Result<()> {
     let mut server = zoolog.zookeeper(dir.path(), port, SETTINGS)?;
     let (mut before, mut unacked) = (0, 0);
     for round in 1..=rounds {
-        let load = Load::start(port, &format!("/load/r{round}"), SESSIONS).await.with_context(|| state(&server))?;
+        let load =
+            Load::start(port, &format!("/load/r{round}"), SESSIONS).await.with_context(|| state(&server))?;
         load.answered(random.u64(200..6000)).await.with_context(|| state(&server))?;
         server.kill()?;
         all.extend(load.acked().await?);
