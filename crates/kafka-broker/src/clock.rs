@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use kafka_proto::records::RecordReader;
 
 /// What one batch may decompress to. Kafka has no such limit; with it a small hostile batch cannot take the machine's memory.
-const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
 
 /// Wall clock, milliseconds since 1970.
 pub fn wall_ms() -> i64 {
@@ -27,5 +27,9 @@ thread_local! {
 
 /// Runs `f` with this thread's record reader: one decompression buffer a worker instead of one a connection.
 pub fn with_record_reader<T>(f: impl FnOnce(&mut RecordReader) -> T) -> T {
-    READER.with_borrow_mut(f)
+    READER.with_borrow_mut(|reader| {
+        let result = f(reader);
+        reader.release();
+        result
+    })
 }

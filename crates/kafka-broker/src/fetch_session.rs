@@ -2,7 +2,8 @@
 //!
 //! The cache is bounded (`max.incremental.fetch.session.cache.slots`). A full cache gives a slot up only when the session
 //! in it has not been used for two minutes, or is smaller than the new one and two minutes old; otherwise the client
-//! gets no session and sends full requests, which always works. Time and session ids come as arguments.
+//! gets no session and sends full requests, which always works. So it does when the sessions together would remember too
+//! many partitions, which the original does not bound. Time and session ids come as arguments.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub const INITIAL_EPOCH: i32 = 0;
 pub const FINAL_EPOCH: i32 = -1;
 /// A younger session keeps its slot (`min.incremental.fetch.session.eviction.ms`).
 const EVICTION_AGE_MS: u64 = 120_000;
+/// Partitions all sessions together remember, some 200 bytes each: clients may name partitions that do not exist.
+const PARTITIONS_MAX: usize = 1_000_000;
 
 /// What a client asks of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +181,7 @@ struct Slot {
 #[derive(Debug)]
 pub struct FetchSessions {
     slots_max: usize,
+    partitions_max: usize,
     slots: Mutex<HashMap<i32, Slot, foldhash::fast::RandomState>>,
 }
 
@@ -193,7 +197,7 @@ pub struct SessionRequest {
 
 impl FetchSessions {
     pub fn new(slots_max: usize) -> Self {
-        Self { slots_max, slots: Mutex::default() }
+        Self { slots_max, partitions_max: PARTITIONS_MAX, slots: Mutex::default() }
     }
 
     /// Finds or makes the context of a request. `random_id` yields candidates for a new session's id.
@@ -219,7 +223,11 @@ impl FetchSessions {
     fn open(&self, request: SessionRequest, now_ms: u64, mut random_id: impl FnMut() -> i32) -> FetchContext {
         let mut slots = self.slots.lock();
         let size = request.targets.len();
-        if size == 0 || !make_room(&mut slots, self.slots_max, size, now_ms) {
+        let remembered: usize = slots.values().map(|slot| slot.size).sum();
+        if size == 0
+            || remembered + size > self.partitions_max
+            || !make_room(&mut slots, self.slots_max, size, now_ms)
+        {
             return FetchContext::Sessionless(request.targets);
         }
         let id = loop {
@@ -249,12 +257,18 @@ impl FetchSessions {
         if session.uses_topic_ids != request.uses_topic_ids {
             return FetchContext::Error(ErrorCode::FetchSessionTopicIdError);
         }
+        let added = request.targets.len();
         request.targets.into_iter().for_each(|target| session.put(target));
         request.forgotten.iter().for_each(|forgotten| session.forget(forgotten));
         slot.size = session.partitions.len();
         if session.partitions.is_empty() {
             slots.remove(&request.id);
             return FetchContext::Sessionless(Vec::new());
+        }
+        if added > 0 && slots.values().map(|slot| slot.size).sum::<usize>() > self.partitions_max {
+            // The client starts over with a full request, and gets no session for it.
+            slots.remove(&request.id);
+            return FetchContext::Error(ErrorCode::FetchSessionIdNotFound);
         }
         session.epoch = next_epoch(session.epoch);
         let targets = session.targets();
@@ -414,6 +428,18 @@ mod tests {
         );
         assert!(open(&sessions, 2, EVICTION_AGE_MS + 1, big()).is_some(), "larger");
         assert!(open(&sessions, 3, 2 * EVICTION_AGE_MS + 2, vec![target("c", 0, 0)]).is_some(), "stale");
+        assert_eq!(sessions.count(), 1);
+    }
+    #[test]
+    fn sessions_remember_no_more_than_so_many_partitions() {
+        let sessions = FetchSessions { partitions_max: 3, ..FetchSessions::new(10) };
+        open(&sessions, 1, 0, vec![target("a", 0, 0), target("a", 1, 0)]).expect("a session");
+        assert!(open(&sessions, 2, 0, vec![target("b", 0, 0), target("b", 1, 0)]).is_none(), "one too many");
+        open(&sessions, 2, 0, vec![target("b", 0, 0)]).expect("the last one");
+        let known = sessions.context(request(2, 1, vec![target("b", 0, 5)]), 0, || 0);
+        assert!(matches!(known, FetchContext::Incremental(..)), "{known:?}");
+        let grown = sessions.context(request(2, 2, vec![target("b", 1, 0)]), 0, || 0);
+        assert!(matches!(grown, FetchContext::Error(ErrorCode::FetchSessionIdNotFound)), "{grown:?}");
         assert_eq!(sessions.count(), 1);
     }
 }

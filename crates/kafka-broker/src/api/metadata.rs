@@ -6,6 +6,7 @@
 //!   where the original answers UNKNOWN_TOPIC_OR_PARTITION and lets the client ask again.
 //! * Versions 0–5 do not know LISTENER_NOT_FOUND: LEADER_NOT_AVAILABLE there.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use kafka_proto::error::ErrorCode;
@@ -62,12 +63,13 @@ async fn named_topics(
     if !missing.is_empty() {
         errors = topics::auto_create(broker, missing).await;
     }
+    let errors: HashMap<String, ErrorCode> = errors.into_iter().collect();
     let image = broker.image();
     let find = |topic: &MetadataRequestTopic| match lookup(topic, ctx.version, &image) {
         Ok(found) => describe(found, &image, ctx),
         Err(error) => {
-            let created = errors.iter().find(|(name, _)| Some(name.as_str()) == topic.name.as_deref());
-            refused(topic, created.map_or(error, |(_, error)| *error), ctx)
+            let created = topic.name.as_ref().and_then(|name| errors.get(name));
+            refused(topic, created.copied().unwrap_or(error), ctx)
         }
     };
     (wanted.iter().map(find).collect(), image.clone())

@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 /// Read-ahead while the next frame's length is unknown: enough for a handful of small requests a system call.
 const READ_AHEAD_BYTES: usize = 16 * 1024;
 /// First growth step towards a large frame; doubled as the bytes arrive.
-const GROWTH_BYTES_MIN: usize = 64 * 1024;
+const GROWTH_BYTES_MIN: usize = 4 * 1024;
 /// What a connection without a buffer reads first: thousands of idle ones cost no buffers.
 const FIRST_READ_BYTES: usize = 64;
 
@@ -250,7 +250,7 @@ mod tests {
             let lying = [(90i32 << 20).to_be_bytes().to_vec(), vec![0; 10]].concat();
             let error = reader.next(&mut lying.as_slice()).await.expect_err("truncated");
             assert!(matches!(error, FrameError::Truncated { .. }), "{error}");
-            assert!(reader.buffer.capacity() < 1 << 20);
+            assert!(reader.buffer.capacity() < 16 << 10);
         });
     }
 

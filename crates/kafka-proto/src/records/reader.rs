@@ -8,7 +8,7 @@ use super::legacy::for_each_message;
 use super::record::{Headers, Record, RecordIter};
 use super::{Compression, NO_SEQUENCE, RecordsError};
 
-/// What the buffer is shrunk to before the next batch, so that one huge batch does not hold memory for ever.
+/// What the buffer is shrunk to, so that one huge batch does not hold memory for ever.
 const SCRATCH_KEEP: usize = 1 << 20;
 
 /// A reader with its decompression buffer. Cheap to make; worth keeping per connection or thread.
@@ -89,7 +89,8 @@ impl RecordReader {
         (self.limit, &mut self.scratch)
     }
 
-    fn release(&mut self) {
+    /// Gives a large buffer back. Done before every batch; whoever keeps a reader does it after the last one too.
+    pub fn release(&mut self) {
         self.scratch.clear();
         self.scratch.shrink_to(SCRATCH_KEEP);
     }
