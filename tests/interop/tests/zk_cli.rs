@@ -148,7 +148,8 @@ fn shown(output: std::process::Output, typed: &str) -> String {
     let stream = |bytes: &[u8]| -> String {
         let text = String::from_utf8_lossy(bytes)
             .replace("org.apache.commons.cli.UnrecognizedOptionException: ", "");
-        let lines = text.lines().filter(|line| !is_dialogue(line, typed)).map(steady).collect::<Vec<_>>().join("\n");
+        let lines =
+            text.lines().filter(|line| !is_dialogue(line, typed)).map(steady).collect::<Vec<_>>().join("\n");
         BANNERS.iter().fold(lines, |lines, banner| lines.replace(banner, "")).trim_end().to_owned()
     };
     format!("({:?})\n{}\n--\n{}", output.status.code(), stream(&output.stdout), stream(&output.stderr))
