@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use kafka_proto::frame::encode_request;
-use kafka_proto::messages::{Message, Request};
 use kafka_proto::messages::metadata::{MetadataRequest, MetadataResponse};
 use kafka_proto::messages::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
+use kafka_proto::messages::{Message, Request};
 use kafka_proto::records::{BatchBuilder, BatchOptions};
 use kafka_proto::wire::Reader;
 

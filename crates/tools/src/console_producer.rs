@@ -297,11 +297,7 @@ impl LineReader {
         }
     }
 
-    fn headers<'a>(
-        &self,
-        text: &'a [u8],
-        number: u64,
-    ) -> Result<Vec<HeaderPair<'a>>, ToolError> {
+    fn headers<'a>(&self, text: &'a [u8], number: u64) -> Result<Vec<HeaderPair<'a>>, ToolError> {
         let text = std::str::from_utf8(text)
             .map_err(|_| ToolError::Failed(format!("Headers on line {number} are not UTF-8")))?;
         text.split(self.headers_separator.as_str())

@@ -239,7 +239,9 @@ async fn serve(
     mut orders: watch::Receiver<Order>,
 ) -> Result<(), ServerError> {
     if let Ok(address) = listener.local_addr() {
-        tracing::info!("serving ZooKeeper clients on {address} (standalone); the port is open to all who reach it");
+        tracing::info!(
+            "serving ZooKeeper clients on {address} (standalone); the port is open to all who reach it"
+        );
     }
     let listener = TcpListener::from_std(listener).map_err(|error| {
         tracing::error!(%error, "the client port cannot be served");

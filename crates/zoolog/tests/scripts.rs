@@ -243,7 +243,10 @@ fn zookeeper_server_start_and_stop() {
     Said::of(start.arg("-daemon").arg(site.config())).is("", "", 0);
     let out = site.path("logs/zookeeper.out");
     wait_until("the server", PATIENCE, || (site.answers("ruok") == "imok").then_some(())).unwrap();
-    assert!(fs::read_to_string(&out).unwrap().contains("serving ZooKeeper clients"), "its output is in LOG_DIR");
+    assert!(
+        fs::read_to_string(&out).unwrap().contains("serving ZooKeeper clients"),
+        "its output is in LOG_DIR"
+    );
     assert!(site.answers("conf").contains("not in the whitelist"), "KAFKA_OPTS are heard");
 
     // The stop script ends every such server of the machine, as the original does. Here it may only see this one.

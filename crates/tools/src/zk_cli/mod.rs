@@ -193,7 +193,10 @@ impl Cli {
         let Some(settle) = &self.settle else { return };
         let (done, settled) = oneshot::channel();
         // A printer that has ended has printed everything.
-        let _ = self.runtime.block_on(async { settle.send(done).await.ok()?; settled.await.ok() });
+        let _ = self.runtime.block_on(async {
+            settle.send(done).await.ok()?;
+            settled.await.ok()
+        });
     }
 
     fn host(&self) -> &str {
