@@ -1,6 +1,7 @@
 //! What the crash tests share: load whose acknowledgements are remembered, and a disk whose power can be cut.
 
 pub mod disk;
+pub mod kafka_load;
 pub mod zookeeper_load;
 
 /// How many rounds a test runs: `$CRASH_ROUNDS`, else `default`.
