@@ -27,6 +27,9 @@ pub enum Isolation {
     Committed,
 }
 
+/// (topic, partition) → what a group has committed there.
+pub type Committed = BTreeMap<(String, i32), Option<i64>>;
+
 /// A record as a consumer gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -186,8 +189,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Every record of some partitions, from the beginning to the end, without a group.
-    pub fn read(&self, topic: &str, partitions: usize, isolation: Isolation) -> Result<Vec<Seen>> {
+    /// For reading several topics: connecting anew for each would take most of a test's time.
+    pub fn reader(&self, isolation: Isolation) -> Result<Reader> {
         let level = if isolation == Isolation::Committed { "read_committed" } else { "read_uncommitted" };
         let mut config = self.config();
         config.set("group.id", "unused").set("isolation.level", level).set("enable.partition.eof", "true");
@@ -195,29 +198,7 @@ impl Cluster {
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error")
             .set("fetch.wait.max.ms", "50");
-        let consumer: BaseConsumer = config.create()?;
-        let mut list = TopicPartitionList::new();
-        for partition in 0..i32::try_from(partitions)? {
-            list.add_partition_offset(topic, partition, Offset::Beginning)?;
-        }
-        consumer.assign(&list)?;
-        let (mut seen, mut ended) = (Vec::new(), 0);
-        let end = Instant::now() + LIMIT;
-        while ended < partitions {
-            ensure!(
-                Instant::now() < end,
-                "{topic}: {ended} of {partitions} partitions read within {LIMIT:?}"
-            );
-            match consumer.poll(Duration::from_millis(200)) {
-                Some(Ok(message)) => seen.push(Seen::from(&message)),
-                Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
-                Some(Err(error)) if passes(&error) => {}
-                Some(Err(error)) => bail!("reading {topic}: {error}"),
-                None => {}
-            }
-        }
-        seen.sort_by_key(|seen| (seen.partition, seen.offset));
-        Ok(seen)
+        Ok(Reader(config.create()?))
     }
 
     /// First offset and high watermark.
@@ -270,15 +251,21 @@ impl Cluster {
         Ok(seen)
     }
 
-    /// What a group has committed for each partition.
-    pub fn committed(&self, group: &str, topic: &str, partitions: usize) -> Result<Vec<Option<i64>>> {
+    /// What a group has committed for each partition of some topics.
+    pub fn committed(&self, group: &str, topics: &BTreeMap<String, usize>) -> Result<Committed> {
         let consumer: BaseConsumer = self.config().set("group.id", group).create()?;
         let mut list = TopicPartitionList::new();
-        let partitions = 0..i32::try_from(partitions)?;
-        partitions.clone().for_each(|partition| drop(list.add_partition(topic, partition)));
+        for (topic, partitions) in topics {
+            (0..*partitions as i32).for_each(|partition| drop(list.add_partition(topic, partition)));
+        }
         let committed = consumer.committed_offsets(list, LIMIT)?;
-        let offset = |partition| committed.find_partition(topic, partition)?.offset().to_raw();
-        Ok(partitions.map(|partition| offset(partition).filter(|offset| *offset >= 0)).collect())
+        let mut offsets = Committed::new();
+        for element in committed.elements() {
+            element.error().with_context(|| format!("{group} on {}", element.topic()))?;
+            let offset = element.offset().to_raw().filter(|offset| *offset >= 0);
+            offsets.insert((element.topic().to_owned(), element.partition()), offset);
+        }
+        Ok(offsets)
     }
 
     /// Group → state.
@@ -299,6 +286,38 @@ fn config(port: u16) -> ClientConfig {
     config.set("topic.metadata.refresh.interval.ms", "500");
     config.set_log_level(rdkafka::config::RDKafkaLogLevel::Critical);
     config
+}
+
+/// Reads partitions without a group.
+pub struct Reader(BaseConsumer);
+
+impl Reader {
+    /// Every record of a topic's first partitions, from the beginning to the end.
+    pub fn read(&self, topic: &str, partitions: usize) -> Result<Vec<Seen>> {
+        let mut list = TopicPartitionList::new();
+        for partition in 0..i32::try_from(partitions)? {
+            list.add_partition_offset(topic, partition, Offset::Beginning)?;
+        }
+        self.0.assign(&list)?;
+        let (mut seen, mut ended) = (Vec::new(), 0);
+        let end = Instant::now() + LIMIT;
+        while ended < partitions {
+            ensure!(
+                Instant::now() < end,
+                "{topic}: {ended} of {partitions} partitions read within {LIMIT:?}"
+            );
+            match self.0.poll(Duration::from_millis(200)) {
+                Some(Ok(message)) => seen.push(Seen::from(&message)),
+                Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+                Some(Err(error)) if passes(&error) => {}
+                Some(Err(error)) => bail!("reading {topic}: {error}"),
+                None => {}
+            }
+        }
+        self.0.assign(&TopicPartitionList::new())?;
+        seen.sort_by_key(|seen| (seen.partition, seen.offset));
+        Ok(seen)
+    }
 }
 
 /// Errors a client reports and gets over by itself, mostly while a broker restarts.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
 
-use super::cluster::{Cluster, Isolation, Seen};
+use super::cluster::{Cluster, Committed, Isolation, Reader, Seen};
 
 /// One topic as consumers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,19 +22,21 @@ pub struct Topic {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
     pub topics: BTreeMap<String, Topic>,
-    /// (group, topic) → offset of each partition.
-    pub offsets: BTreeMap<(String, String), Vec<Option<i64>>>,
+    /// Of each group.
+    pub offsets: BTreeMap<String, Committed>,
 }
 
 impl Contents {
     pub fn take(cluster: &Cluster, groups: &[&str]) -> Result<Self> {
-        let (mut topics, mut offsets) = (BTreeMap::new(), BTreeMap::new());
-        for (name, partitions) in cluster.topics()? {
-            for group in groups {
-                let committed = cluster.committed(group, &name, partitions)?;
-                offsets.insert(((*group).to_owned(), name.clone()), committed);
-            }
-            let topic = Topic::take(cluster, &name, partitions).with_context(|| name.clone())?;
+        let names = cluster.topics()?;
+        let mut offsets = BTreeMap::new();
+        for group in groups {
+            offsets.insert((*group).to_owned(), cluster.committed(group, &names)?);
+        }
+        let readers = (cluster.reader(Isolation::Uncommitted)?, cluster.reader(Isolation::Committed)?);
+        let mut topics = BTreeMap::new();
+        for (name, partitions) in names {
+            let topic = Topic::take(cluster, &readers, &name, partitions).with_context(|| name.clone())?;
             topics.insert(name, topic);
         }
         Ok(Self { topics, offsets })
@@ -67,9 +69,9 @@ impl Contents {
 }
 
 impl Topic {
-    fn take(cluster: &Cluster, name: &str, partitions: usize) -> Result<Self> {
-        let uncommitted = cluster.read(name, partitions, Isolation::Uncommitted)?;
-        let committed = cluster.read(name, partitions, Isolation::Committed)?;
+    fn take(cluster: &Cluster, readers: &(Reader, Reader), name: &str, partitions: usize) -> Result<Self> {
+        let uncommitted = readers.0.read(name, partitions)?;
+        let committed = readers.1.read(name, partitions)?;
         let (mut watermarks, mut by_time) = (Vec::new(), Vec::new());
         for partition in 0..i32::try_from(partitions)? {
             watermarks.push(cluster.watermarks(name, partition)?);

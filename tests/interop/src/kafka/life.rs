@@ -84,7 +84,7 @@ fn write_and_read(cluster: &Cluster) -> Result<()> {
             expected.entry(partition).or_default().extend(stream.records());
         }
     }
-    let seen = cluster.read("orders", 5, Isolation::Uncommitted)?;
+    let seen = cluster.reader(Isolation::Uncommitted)?.read("orders", 5)?;
     for (partition, records) in &expected {
         let of_it: Vec<&Seen> = seen.iter().filter(|seen| seen.partition == *partition).collect();
         let offsets: Vec<i64> = of_it.iter().map(|seen| seen.offset).collect();
@@ -95,10 +95,8 @@ fn write_and_read(cluster: &Cluster) -> Result<()> {
         let same = of_it.iter().map(|seen| &seen.record).eq(records);
         ensure!(same, "partition {partition}: the records differ");
     }
-    ensure!(
-        seen == cluster.read("orders", 5, Isolation::Committed)?,
-        "isolation levels differ without transactions"
-    );
+    let committed = cluster.reader(Isolation::Committed)?.read("orders", 5)?;
+    ensure!(seen == committed, "isolation levels differ without transactions");
     Ok(())
 }
 
@@ -110,8 +108,8 @@ fn groups_share_and_remember(cluster: &Cluster) -> Result<()> {
     places.sort_unstable();
     places.dedup();
     ensure!(places.len() == 1200, "{} different records of 1200", places.len());
-    let committed = cluster.committed("billing", "orders", 5)?;
-    ensure!(committed == [Some(240); 5], "{committed:?}");
+    let committed = cluster.committed("billing", &BTreeMap::from([("orders".to_owned(), 5)]))?;
+    ensure!(committed.len() == 5 && committed.values().all(|offset| *offset == Some(240)), "{committed:?}");
     let groups = cluster.groups()?;
     ensure!(groups.get("billing").is_some_and(|state| state == "Empty"), "{groups:?}");
     Ok(())
