@@ -15,8 +15,9 @@ use super::{Compression, RecordReader, RecordsError, TimestampType};
 /// consumer does not expect them, while it does skip the front of a compressed wrapper itself.
 ///
 /// # Errors
-/// [`RecordsError::UnsupportedCompression`] if a batch is compressed with zstd, which no older format knows
-/// (KIP-110); malformed batches.
+/// [`RecordsError::UnsupportedCompression`] if the first batch is compressed with zstd, which no older format knows
+/// (KIP-110); malformed batches. A later one of zstd ends the result: the old client gets what it can read, and the
+/// error when it asks for the rest (`LazyDownConversionRecordsSend`).
 pub fn down_convert(
     batches: &[u8],
     to_magic: i8,
@@ -30,6 +31,9 @@ pub fn down_convert(
             continue;
         }
         if batch.require_compression()? == Compression::Zstd {
+            if !out.is_empty() {
+                break;
+            }
             return Err(RecordsError::UnsupportedCompression(
                 "down-conversion of zstandard-compressed batches is not supported".into(),
             ));
