@@ -1,5 +1,7 @@
 //! The start scripts speak and end as the originals do (`zkServer.sh` of 3.9.3, Kafka's `zookeeper-server-*.sh`).
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,5 +1,7 @@
 //! What stops a server from starting is told in one line (what, why, what to do) and exit code 1.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;

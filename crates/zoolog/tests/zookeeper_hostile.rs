@@ -2,6 +2,8 @@
 //!
 //! `HOSTILE_CONNECTIONS=10000` opens as many half-open connections; either process may have 20 000 open files here.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
