@@ -32,10 +32,11 @@ def rows(lines):
         yield 0, i, b"NO_HEADERS\t" + row
 
 
-def consume_through_zookeeper(version, topic, count, group):
+def consume_through_zookeeper(version, topic, count, group, *settings):
     """The Scala consumer: it registers and commits in znodes, fetches with Fetch 0 (0.8.2) or up to 3 (0.10.2)."""
+    settings = [f"group.id={group}", "auto.commit.interval.ms=500", "consumer.timeout.ms=20000", *settings]
     with tempfile.NamedTemporaryFile("w", suffix=".properties") as config:
-        config.write(f"group.id={group}\nauto.commit.interval.ms=500\nconsumer.timeout.ms=20000\n")
+        config.write("\n".join(settings))
         config.flush()
         out = run(java(version, CONSOLE_CONSUMER[version], "--zookeeper", ZOOKEEPER, "--topic", topic, "--from-beginning",
                        "--max-messages", count, "--property", "print.key=true", "--consumer.config", config.name))
@@ -95,6 +96,45 @@ def old_consumers(report):
             verify(expected, rows(consume_new_0_10(stream.topic, len(records))))
 
 
+def offsets_of_old_consumers(report):
+    """OffsetCommit and OffsetFetch 1 go to the coordinator, 0 to znodes; neither sees the other's."""
+    from kafka import KafkaConsumer, TopicPartition
+    from kafka.structs import OffsetAndMetadata
+
+    topic, group = "old-offsets", "g-old-offsets"
+    stream = Stream(topic, 500, 1, text=True)
+    create_topic(topic)
+    produce_kcat(stream)
+    here = TopicPartition(topic, 0)
+
+    def committed():
+        consumer = KafkaConsumer(bootstrap_servers=BOOTSTRAP, group_id=group, enable_auto_commit=False)
+        try:
+            return consumer.committed(here)
+        finally:
+            consumer.close()
+
+    with report.check("0.8.2.2 commits to the coordinator when told to") as note:
+        # zstd cannot be read by it.
+        stream.count = 400
+        kept = consume_through_zookeeper("0.8.2.2", topic, 400, group, "offsets.storage=kafka",
+                                         "dual.commit.enabled=false")
+        assert len(kept) == 400 and committed() == 400, committed()
+        assert znode(f"/consumers/{group}/offsets/{topic}/0") is None
+        note("offset 400")
+    with report.check("OffsetCommit 0 and OffsetFetch 0 keep offsets in znodes") as note:
+        old = KafkaConsumer(bootstrap_servers=BOOTSTRAP, group_id=group, enable_auto_commit=False,
+                            api_version=(0, 8, 1))
+        old.assign([here])
+        assert old.committed(here) is None, "an offset of the coordinator in a v0 answer"
+        old.commit({here: OffsetAndMetadata(123, "", -1)})
+        assert old.committed(here) == 123
+        old.close()
+        assert znode(f"/consumers/{group}/offsets/{topic}/0") == b"123"
+        assert committed() == 400
+        note("offset 123")
+
+
 def znode(path):
     from kazoo.client import KazooClient
     from kazoo.exceptions import NoNodeError
@@ -112,8 +152,9 @@ def znode(path):
 
 def main():
     report = Report("old clients")
-    old_producers(report)
-    old_consumers(report)
+    for part in (old_producers, old_consumers, offsets_of_old_consumers):
+        if report.wanted(part.__name__):
+            part(report)
     report.exit()
 
 
