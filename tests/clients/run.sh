@@ -58,7 +58,7 @@ stop() {
 }
 
 scripts=("$@")
-[ $# -gt 0 ] || scripts=(round_trips.py groups.py admin.py kcat_options.py old_clients.py many_partitions.py kafka_python_suite.sh kazoo.sh)
+[ $# -gt 0 ] || scripts=(round_trips.py groups.py admin.py kcat_options.py old_clients.py many_partitions.py kafka_python_suite.sh)
 failed=()
 summary=()
 for script in "${scripts[@]}"; do
