@@ -29,6 +29,8 @@ use crate::watches::{AddWatchMode, WatchType, Watches};
 
 /// A quiet connection is pinged at least this often, whatever the timeout (as Java's client does).
 const PING_INTERVAL_MS_MAX: u64 = 10_000;
+/// So many connections are tried within a session's time.
+const ATTEMPTS_MIN: usize = 3;
 /// A server gets at least this long to answer the handshake.
 const HANDSHAKE_MS_MIN: u64 = 500;
 const PASSWD_BYTES: usize = 16;
@@ -383,9 +385,11 @@ impl<T> Core<T> {
         u64::try_from(self.session.timeout_ms).unwrap_or(0)
     }
 
-    /// How long one server gets to take the connection and answer the handshake.
+    /// How long one server gets to take the connection and answer the handshake. Even a lone one gets a part of the
+    /// session's time only: a server that is just starting may take a connection and forget it (Apache 3.8 does, by a
+    /// NullPointerException in `NIOServerCnxn.close` before its database is there), and there must be time for another.
     pub(crate) fn handshake_ms(&self) -> u64 {
-        (self.timeout_ms() / self.options.hosts.max(1) as u64).max(HANDSHAKE_MS_MIN)
+        (self.timeout_ms() / self.options.hosts.max(ATTEMPTS_MIN) as u64).max(HANDSHAKE_MS_MIN)
     }
 
     fn silence_ms_max(&self) -> u64 {

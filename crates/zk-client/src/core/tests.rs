@@ -388,6 +388,15 @@ fn a_server_that_does_not_answer_the_handshake_is_left() {
     assert!(net.wants_disconnect());
 }
 
+/// It may be just starting, and have forgotten the connection; the session must not end over waiting for it.
+#[test]
+fn a_lone_server_that_does_not_answer_the_handshake_is_asked_again_in_time() {
+    let mut net = Net::with(|options| options.hosts = 1);
+    net.core.on_connected(0);
+    net.at(3000);
+    assert!(net.wants_disconnect(), "at a third of the session's time");
+}
+
 #[test]
 fn a_refused_multi_names_its_culprit() {
     let mut net = Net::connected();
