@@ -1,7 +1,7 @@
 //! Hostile input on the Kafka port: a healthy client does not notice, memory stays bounded, the log says who and why.
 //!
-//! `HOSTILE_CONNECTIONS=9000` opens as many half-open connections as the limit of 20 000 open files allows to a
-//! process that has both ends in view.
+//! `HOSTILE_CONNECTIONS=10000` opens ten thousand half-open connections instead of 1500; both sides then need that many
+//! open files.
 
 #![allow(clippy::unwrap_used)]
 
