@@ -4,7 +4,7 @@
 //! remembers the last path written, not a position, so any change between two pieces is fine: what it misses
 //! or catches half of, the replay from the head's zxid repairs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_set};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -58,39 +58,68 @@ impl Tree {
         max_nodes: usize,
         f: &mut impl FnMut(&str, Option<&Bytes>, i64, &StatPersisted),
     ) -> bool {
+        let mut walk = match &cursor.last {
+            _ if cursor.done => return true,
+            None => Walk::from_root(self),
+            Some(last) => Walk::behind(self, last),
+        };
         for _ in 0..max_nodes.max(1) {
-            let next = match &cursor.last {
-                _ if cursor.done => None,
-                None => self.nodes.get(""),
-                Some(last) => self.node_after(last),
-            };
-            let Some(node) = next else {
+            let Some(node) = walk.next() else {
                 cursor.done = true;
-                break;
+                return true;
             };
             f(&node.path, node.data.as_ref(), node.acl, &node.stat);
             cursor.last = Some(node.path.clone());
         }
-        cursor.done
+        false
+    }
+}
+
+/// Walks the tree in the order parents, then children by name; one lookup a node.
+struct Walk<'a> {
+    tree: &'a Tree,
+    root: Option<&'a Node>,
+    /// Children not yet visited of the last node and of its ancestors, the root's first.
+    open: Vec<btree_set::Range<'a, Arc<str>>>,
+}
+
+impl<'a> Walk<'a> {
+    fn from_root(tree: &'a Tree) -> Self {
+        Self { tree, root: tree.nodes.get(""), open: Vec::new() }
     }
 
-    /// The node after `path` in the order parents, then children by name. `path` itself may be gone.
-    fn node_after(&self, path: &str) -> Option<&Node> {
-        let first_child = self.nodes.get(path).and_then(|node| node.children().first());
-        if let Some(child) = first_child {
-            return self.nodes.get(child);
-        }
+    /// Goes on behind `path`, which may be gone, and so may its ancestors.
+    fn behind(tree: &'a Tree, path: &str) -> Self {
+        let mut open: Vec<_> = tree.nodes.get(path).map(|node| node.children().range::<str, _>(..)).into_iter().collect();
         let mut at = path;
         while let Some((parent, _)) = zk_proto::path::split(at) {
-            let behind = (Bound::Excluded(at), Bound::Unbounded);
-            if let Some(parent) = self.nodes.get(parent)
-                && let Some(next) = parent.children().range::<str, _>(behind).next()
-            {
-                return self.nodes.get(next);
+            if let Some(node) = tree.nodes.get(parent) {
+                open.push(node.children().range::<str, _>((Bound::Excluded(at), Bound::Unbounded)));
             }
             at = parent;
         }
-        None
+        open.reverse();
+        Self { tree, root: None, open }
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = &'a Node;
+
+    fn next(&mut self) -> Option<&'a Node> {
+        let node = match self.root.take() {
+            Some(root) => root,
+            None => loop {
+                match self.open.last_mut()?.next() {
+                    Some(path) => break self.tree.nodes.get(path)?,
+                    None => drop(self.open.pop()),
+                }
+            },
+        };
+        if node.child_count() > 0 {
+            self.open.push(node.children().range::<str, _>(..));
+        }
+        Some(node)
     }
 }
 
