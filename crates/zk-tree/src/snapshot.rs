@@ -90,7 +90,8 @@ impl<'a> Walk<'a> {
 
     /// Goes on behind `path`, which may be gone, and so may its ancestors.
     fn behind(tree: &'a Tree, path: &str) -> Self {
-        let mut open: Vec<_> = tree.nodes.get(path).map(|node| node.children().range::<str, _>(..)).into_iter().collect();
+        let mut open: Vec<_> =
+            tree.nodes.get(path).map(|node| node.children().range::<str, _>(..)).into_iter().collect();
         let mut at = path;
         while let Some((parent, _)) = zk_proto::path::split(at) {
             if let Some(node) = tree.nodes.get(parent) {
