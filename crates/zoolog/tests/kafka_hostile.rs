@@ -414,6 +414,35 @@ fn large_well_formed_requests_are_answered_or_refused() {
     victim.is_unharmed(256 * MIB_KB);
 }
 
+/// More requests that take seconds than the broker has threads: it goes on serving others.
+#[test]
+fn many_heavy_requests_at_once_leave_room_for_others() {
+    let victim = Victim::start();
+    let frame = many_partitions(if cfg!(debug_assertions) { 500_000 } else { 5_000_000 });
+    let clients = 2 * std::thread::available_parallelism().map_or(2, |n| n.get());
+    let attack = |_| {
+        let (mut stream, frame) = (victim.dial(), frame.clone());
+        stream.set_read_timeout(None).unwrap();
+        std::thread::spawn(move || {
+            stream.write_all(&frame).unwrap();
+            read_frame(&mut stream).expect("an answer").len()
+        })
+    };
+    let begun = Instant::now();
+    let attackers: Vec<_> = (0..clients).map(attack).collect();
+    for attacker in attackers {
+        attacker.join().unwrap();
+    }
+    let (all, slowest) = (begun.elapsed(), victim.healthy.slowest_us.load(Ordering::Relaxed));
+    println!(
+        "{clients} requests of {} bytes took {all:?}; the healthy client's slowest {slowest} us",
+        frame.len()
+    );
+    // Without room it would have waited for one request at least; they take their turns.
+    assert!(slowest < all.as_micros() as u64 / 3, "the healthy client had to wait {slowest} us of {all:?}");
+    victim.is_unharmed(256 * MIB_KB);
+}
+
 fn many_topics(count: usize) -> Bytes {
     let topic =
         |n| MetadataRequestTopic { name: Some(format!("no-such-topic-{n:07}")), ..Default::default() };

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 use tracing::{debug, error, warn};
 
+use super::heavy::{HEAVY_FRAME_BYTES, InPlace};
 use super::limits::{Entry, Registered};
 use super::outbox::Outbox;
 use super::{FrameError, FrameReader, sniff};
@@ -127,12 +128,29 @@ impl Connection {
 
     /// Serves one request. If it has to wait, earlier replies do not wait with it.
     async fn answer(&mut self, frame: Bytes) -> Result<Outcome, End> {
+        if frame.len() > HEAVY_FRAME_BYTES {
+            return self.answer_heavy(frame).await;
+        }
         let mut serving = pin!(api::serve(&self.broker, &mut self.context, frame));
         if let Some(outcome) = poll_once(serving.as_mut()).await {
             return Ok(outcome);
         }
         self.outbox.send(&self.stream).await.map_err(End::Socket)?;
         Ok(serving.await)
+    }
+
+    /// As `answer`, for a request that may take seconds to compute.
+    async fn answer_heavy(&mut self, frame: Bytes) -> Result<Outcome, End> {
+        self.outbox.send(&self.stream).await.map_err(End::Socket)?;
+        let turn = self.broker.connections.heavy.take().await.ok_or(End::Quiet)?;
+        let serving = pin!(api::serve(&self.broker, &mut self.context, frame));
+        let mut serving = InPlace(serving);
+        let first = poll_once(Pin::new(&mut serving)).await;
+        drop(turn);
+        match first {
+            Some(outcome) => Ok(outcome),
+            None => Ok(serving.await),
+        }
     }
 
     fn log(&self, end: &End) {

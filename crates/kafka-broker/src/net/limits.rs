@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use super::complaints::Complaints;
+use super::heavy::HeavyTurns;
 use crate::config::NetworkConfig;
 
 /// A connection as seen from outside its task.
@@ -66,6 +67,8 @@ pub struct Connections {
     next_id: AtomicU64,
     inner: Mutex<Inner>,
     complaints: Complaints,
+    /// The turns of requests that take long to compute.
+    pub(super) heavy: HeavyTurns,
     started: std::time::Instant,
 }
 
@@ -99,6 +102,7 @@ impl Connections {
             next_id: AtomicU64::new(0),
             inner: Mutex::default(),
             complaints: Complaints::default(),
+            heavy: HeavyTurns::default(),
             started: std::time::Instant::now(),
         }
     }
@@ -175,6 +179,7 @@ impl Connections {
 
     /// Tells every connection to end after the request it is working on.
     pub fn close_all(&self) {
+        self.heavy.close();
         self.inner.lock().by_id.values().for_each(|entry| entry.order_close());
     }
 }

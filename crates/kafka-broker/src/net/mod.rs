@@ -1,11 +1,12 @@
 //! Sockets: accepting, limits, frames in, frames out. Nothing here knows what a request means.
 //!
 //! Reading order: `listener` (accepts, enforces the limits), `connection` (one task per client, one request in
-//! flight), `frame_reader`, `outbox`, `send`, `sniff` (what a stranger on the port most likely is).
+//! flight), `heavy`, `frame_reader`, `outbox`, `send`, `sniff` (what a stranger on the port most likely is).
 
 mod complaints;
 pub mod connection;
 mod frame_reader;
+mod heavy;
 pub mod limits;
 pub mod listener;
 mod outbox;
