@@ -160,6 +160,8 @@ fn produce(
     let mut config = config(port);
     config.set("acks", "all").set("compression.type", codec).set("linger.ms", "2");
     config.set("enable.idempotence", idempotent.to_string()).set("message.timeout.ms", "120000");
+    // After a pause the whole queue would go in one batch, larger than the test's segments.
+    config.set("batch.size", "100000");
     // Without idempotence only one request at a time keeps the order over a retry.
     let in_flight = if idempotent { "5" } else { "1" };
     config.set("max.in.flight.requests.per.connection", in_flight);
