@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use interop::kafka::cluster::Sending;
+use interop::kafka::files::{self, Files};
 use interop::kafka::{Broker, Cluster, Coordinator, Pair, Stream, Znodes, life};
 use testkit::originals::tool_stdout;
 use testkit::{Kafka, ZooKeeper, wait_until};
@@ -32,12 +33,15 @@ async fn znodes_are_those_of_kafka_2_7_1() -> Result<()> {
     same_znodes(Kafka("2.7.1"), "inter.broker.protocol.version=2.7", &left_out).await
 }
 
-/// Three pairs do the same: Apache on Apache, zoolog's broker on Apache, Apache's broker on zoolog.
+/// Three pairs do the same: Apache on Apache, zoolog's broker on Apache, Apache's broker on zoolog. They must leave the
+/// same znodes, and the same files.
 async fn same_znodes(kafka: Kafka, settings: &str, left_out: &[&str]) -> Result<()> {
     let apache = Coordinator::Apache(ZooKeeper("3.9.3"));
-    let reference = footprints(apache, Broker::Apache(kafka), settings).await?;
+    let (reference, their_files) = footprints(apache, Broker::Apache(kafka), settings).await?;
     for (coordinator, broker) in [(apache, Broker::Zoolog), (Coordinator::Zoolog, Broker::Apache(kafka))] {
-        let other = footprints(coordinator, broker, settings).await?;
+        let (other, files) = footprints(coordinator, broker, settings).await?;
+        let differences = files::differences(&their_files, &files);
+        ensure!(differences.is_empty(), "log directory of {broker:?} on {coordinator:?}:\n{differences}");
         for ((moment, one), (_, other)) in reference.iter().zip(&other) {
             ensure!(one.0.len() > 20, "{moment}: {} znodes only", one.0.len());
             let differences = one.differences(other, left_out);
@@ -47,12 +51,12 @@ async fn same_znodes(kafka: Kafka, settings: &str, left_out: &[&str]) -> Result<
     Ok(())
 }
 
-/// The znodes at several moments of the same small story.
+/// The znodes at several moments of the same small story, and the files after a clean stop in its course.
 async fn footprints(
     coordinator: Coordinator,
     broker: Broker,
     settings: &str,
-) -> Result<Vec<(&'static str, Znodes)>> {
+) -> Result<(Vec<(&'static str, Znodes)>, Files)> {
     // Cached controllers and rebalance timers would write at moments of their own.
     let settings = format!("auto.leader.rebalance.enable=false\n{settings}");
     let mut pair = Pair::started(coordinator, broker, &settings)?;
@@ -81,11 +85,12 @@ async fn footprints(
     moments.push(("with records, groups and a deleted topic", look(&pair).await?));
 
     pair.stop_broker()?;
+    let files = files::list(&pair.logs())?;
     moments.push(("after the broker's end", look(&pair).await?));
     pair.start_broker()?;
     cluster.await_topic("orders", Some(3))?;
     moments.push(("after a restart", look(&pair).await?));
-    Ok(moments)
+    Ok((moments, files))
 }
 
 async fn look(pair: &Pair) -> Result<Znodes> {

@@ -294,9 +294,12 @@ pub struct Reader(BaseConsumer);
 impl Reader {
     /// Every record of a topic's first partitions, from the beginning to the end.
     pub fn read(&self, topic: &str, partitions: usize) -> Result<Vec<Seen>> {
+        // librdkafka waits half a second before it looks for a leader or a first offset that it does not know.
+        self.0.fetch_metadata(Some(topic), LIMIT)?;
         let mut list = TopicPartitionList::new();
         for partition in 0..i32::try_from(partitions)? {
-            list.add_partition_offset(topic, partition, Offset::Beginning)?;
+            let (first, _) = self.0.fetch_watermarks(topic, partition, LIMIT)?;
+            list.add_partition_offset(topic, partition, Offset::Offset(first))?;
         }
         self.0.assign(&list)?;
         let (mut seen, mut ended) = (Vec::new(), 0);

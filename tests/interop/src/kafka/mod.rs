@@ -5,6 +5,7 @@
 pub mod cluster;
 pub mod contents;
 pub mod dump_log;
+pub mod files;
 pub mod life;
 pub mod pair;
 pub mod stream;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
-use zk_client::{ConnectOptions, ZkClient};
+use bytes::Bytes;
+use zk_client::{Acl, ConnectOptions, ErrorCode, Stat, ZkClient, ZkError};
 
 /// What two clusters that did the same must agree on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,9 +30,10 @@ impl Znodes {
             if path == "/zookeeper" {
                 continue;
             }
-            let (data, stat) = zk.get_data(&path, false).await.with_context(|| path.clone())?;
-            let (acl, _) = zk.get_acl(&path).await?;
-            let children = zk.get_children(&path, false).await?;
+            let Some((data, stat, acl, children)) = look(&zk, &path).await.with_context(|| path.clone())?
+            else {
+                continue;
+            };
             ahead.extend(children.iter().map(|child| format!("{}/{child}", path.trim_end_matches('/'))));
             let node = Znode {
                 data: data.map(|data| String::from_utf8_lossy(&data).into_owned()),
@@ -89,6 +91,22 @@ fn sort_entries(data: &mut String, opening: &str) {
     let mut entries: Vec<&str> = entries.lines().collect();
     entries.sort_unstable();
     data.replace_range(start..start + length, &entries.join(","));
+}
+
+type Look = (Option<Bytes>, Stat, Vec<Acl>, Vec<String>);
+
+/// One node, unless it went away meanwhile.
+async fn look(zk: &ZkClient, path: &str) -> Result<Option<Look>> {
+    let read = async {
+        let (data, stat) = zk.get_data(path, false).await?;
+        let (acl, _) = zk.get_acl(path).await?;
+        Ok((data, stat, acl, zk.get_children(path, false).await?))
+    };
+    match read.await {
+        Ok(look) => Ok(Some(look)),
+        Err(error) if ZkError::is(&error, ErrorCode::NoNode) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn shown(node: Option<&Znode>) -> String {
