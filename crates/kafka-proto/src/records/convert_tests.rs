@@ -109,7 +109,8 @@ fn zstd_is_refused_with_its_own_code() {
 #[test]
 fn what_lies_before_a_zstd_batch_is_converted() {
     let first = v2(BatchOptions { base_offset: 50, ..BatchOptions::default() });
-    let zstd = v2(BatchOptions { base_offset: 53, compression: Compression::Zstd, ..BatchOptions::default() });
+    let zstd =
+        v2(BatchOptions { base_offset: 53, compression: Compression::Zstd, ..BatchOptions::default() });
     let both = [first, zstd].concat();
     let old = down_convert(&both, 1, 50, &mut RecordReader::new(1 << 20)).unwrap();
     assert_eq!(rows(&old), expected(50, [100, 300, 200]));
