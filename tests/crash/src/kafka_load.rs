@@ -254,7 +254,7 @@ impl Facts {
     fn check_commits(&self, port: u16) -> Result<()> {
         let consumer: BaseConsumer = config(port).set("group.id", &self.topic).create()?;
         let mut list = TopicPartitionList::new();
-        (0..PARTITIONS).for_each(|partition| drop(list.add_partition(&self.topic, partition)));
+        list.add_partition_range(&self.topic, 0, PARTITIONS - 1);
         let found = consumer.committed_offsets(list, LIMIT)?;
         for (partition, acknowledged) in &self.commits {
             let element = found.find_partition(&self.topic, *partition).context("it was asked for")?;

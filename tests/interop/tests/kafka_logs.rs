@@ -106,7 +106,7 @@ fn transactions(cluster: &Cluster) -> Result<()> {
 async fn write(cluster: &Cluster, round: &str) -> Result<()> {
     for (partition, codec) in CODECS.iter().enumerate() {
         // By turns, since an idempotent producer takes half a second to start.
-        let idempotent = (partition + round.len()) % 2 == 0;
+        let idempotent = (partition + round.len()).is_multiple_of(2);
         let sending = Sending { codec, idempotent, batch_records_max: 7 };
         cluster.produce(
             "plain",

@@ -256,7 +256,7 @@ impl Cluster {
         let consumer: BaseConsumer = self.config().set("group.id", group).create()?;
         let mut list = TopicPartitionList::new();
         for (topic, partitions) in topics {
-            (0..*partitions as i32).for_each(|partition| drop(list.add_partition(topic, partition)));
+            list.add_partition_range(topic, 0, i32::try_from(*partitions)? - 1);
         }
         let committed = consumer.committed_offsets(list, LIMIT)?;
         let mut offsets = Committed::new();
