@@ -5,6 +5,8 @@ Appends to FILE, a line at a time: `assigned P…`, `revoked P…`, `lost P…`,
 records. SIGTERM leaves the group in order; kill -9 is what the file is for.
 """
 
+import logging
+import os
 import signal
 import sys
 import time
@@ -92,7 +94,8 @@ def kafka_python(name, group, topic, diary, options):
 
     class Listener(ConsumerRebalanceListener):
         def on_partitions_revoked(self, partitions):
-            commit()
+            # kafka-python refuses to commit in here; what is not committed comes again.
+            positions.clear()
             if partitions:
                 diary.write("revoked", *(p.partition for p in partitions))
 
@@ -102,7 +105,8 @@ def kafka_python(name, group, topic, diary, options):
     consumer.subscribe([topic], listener=Listener())
     since = 0
     while not stopping:
-        for messages in consumer.poll(timeout_ms=200).values():
+        # Long: a poll that gives up amid a join can lose it; 3.0.12 then spins without heartbeats.
+        for messages in consumer.poll(timeout_ms=5000).values():
             for message in messages:
                 diary.write("got", message.partition, message.offset)
                 positions[message.partition] = message.offset + 1
@@ -118,6 +122,8 @@ def kafka_python(name, group, topic, diary, options):
 def main():
     client, name, group, topic, path, *words = sys.argv[1:]
     signal.signal(signal.SIGTERM, stop)
+    if os.environ.get("MEMBER_DEBUG"):
+        logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(threadName)s %(name)s %(message)s")
     options = dict(word.split("=", 1) for word in words)
     {"confluent": confluent, "kafka_python": kafka_python}[client](name, group, topic, Diary(path), options)
 

@@ -123,6 +123,11 @@ def one_of_three_dies(name, clients, note, **options):
             diaries.check_order()
             diaries.check_committed_not_repeated(dead, survivors)
             note(f"{sum(ends)} records, {diaries.count() - sum(ends)} of them twice (not yet committed)")
+        except AssertionError:
+            for member in members:
+                print(f"{member.name} holds {sorted(member.assignment())}, ended: {member.process.poll()}")
+                print(member.path.with_suffix(".log").read_text()[:4000])
+            raise
         finally:
             for member in members:
                 if member.process.poll() is None:
