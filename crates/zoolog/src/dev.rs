@@ -11,7 +11,7 @@ use tools::options::{Options, Spec, Takes, spec, usage};
 use tracing::info;
 
 use crate::signals::Stop;
-use crate::{logging, servers};
+use crate::{logging, port_owner, servers};
 
 const SPECS: [Spec; 3] = [
     spec("data", Takes::Value("directory"), "Where everything is kept. (default: ./zoolog-data)"),
@@ -97,6 +97,8 @@ fn serve(settings: &Settings, begun: Instant) -> Result<(), String> {
     logging::to_file(&log).map_err(|e| {
         format!("cannot write {}: {e}. Choose a directory you may write to with --data DIR", log.display())
     })?;
+    free_port(settings.zookeeper_port, "--zookeeper-port")?;
+    free_port(settings.kafka_port, "--kafka-port")?;
     servers::runtime()?.block_on(async {
         let mut stop = Stop::register().map_err(|e| e.to_string())?;
         let (zookeeper, kafka) = servers::start_both(&settings.zookeeper(), &settings.kafka()).await?;
@@ -113,6 +115,13 @@ fn serve(settings: &Settings, begun: Instant) -> Result<(), String> {
         zookeeper.ended().await.map_err(|e| e.to_string())?;
         outcome
     })
+}
+
+/// Says of a taken port who has it, and which flag chooses another: the servers themselves would name their own keys.
+fn free_port(port: u16, flag: &str) -> Result<(), String> {
+    let Err(error) = std::net::TcpListener::bind(("127.0.0.1", port)) else { return Ok(()) };
+    let owner = port_owner::describe(port).unwrap_or_else(|| format!("another process ({error})"));
+    Err(format!("port {port} is taken by {owner}. Stop it, or choose another port with {flag} PORT"))
 }
 
 /// What a newcomer sees: where things are, and three lines to paste.
