@@ -34,6 +34,7 @@
 pub mod config;
 
 pub mod node;
+mod table;
 pub mod tree;
 
 pub mod decide;

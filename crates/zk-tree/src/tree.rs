@@ -3,11 +3,10 @@
 //! Invariants ([`Tree::check`]): every node but the root has its parent; a parent's child set holds exactly
 //! its children; ephemerals, containers and TTL nodes are listed by kind; the digest is the sum of the nodes'.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
 use zk_proto::{Acl, StatPersisted};
 
 use crate::acl::{AclList, AclTable, OPEN_ACL_ID};
@@ -16,6 +15,7 @@ use crate::digest::node_digest;
 use crate::node::Node;
 use crate::owner::Owner;
 use crate::quota::QuotaIndex;
+use crate::table::NodeTable;
 
 pub(crate) const ZOOKEEPER: &str = "/zookeeper";
 pub(crate) const QUOTA: &str = "/zookeeper/quota";
@@ -26,7 +26,7 @@ pub const CONFIG_NODE: &str = "/zookeeper/config";
 #[derive(Debug)]
 pub struct Tree {
     pub(crate) config: TreeConfig,
-    pub(crate) nodes: HashMap<Arc<str>, Node, RandomState>,
+    pub(crate) nodes: NodeTable,
     pub(crate) acls: AclTable,
     /// Ephemeral paths by session. An entry stays, empty, until its session closes, as Apache's `dump` shows.
     pub(crate) ephemerals: BTreeMap<i64, BTreeSet<Arc<str>>>,
@@ -57,7 +57,7 @@ impl Tree {
     pub(crate) fn empty(config: TreeConfig) -> Self {
         Self {
             config,
-            nodes: HashMap::default(),
+            nodes: NodeTable::default(),
             acls: AclTable::default(),
             ephemerals: BTreeMap::new(),
             containers: BTreeSet::new(),
@@ -227,7 +227,7 @@ impl Tree {
     pub fn check(&self) {
         let mut digest = 0u64;
         let mut children_seen = 0;
-        for (path, node) in &self.nodes {
+        for (path, node) in self.nodes.iter() {
             assert_eq!(path, &node.path);
             digest = digest.wrapping_add(u64::from(node.digest));
             if self.config.digest_enabled {
