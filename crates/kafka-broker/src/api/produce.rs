@@ -7,7 +7,7 @@
 //! * From version 10 on a wrong leader is answered with the right one (KIP-951).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_proto::error::ErrorCode;
 use kafka_proto::messages::produce::{
@@ -64,6 +64,10 @@ impl From<ReplicaError> for Failure {
     }
 }
 
+/// How long partitions are written before other connections get a turn: a small request can hold a hundred batches that
+/// unpack to 128 MiB each.
+const TURN: Duration = Duration::from_millis(10);
+
 /// What became of one partition's records.
 type Written = Result<Option<(Arc<Partition>, Appended)>, Failure>;
 
@@ -77,6 +81,7 @@ pub async fn handle(
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let mut response = ProduceResponse::default();
     let mut unacknowledged: Vec<(usize, usize, Arc<Partition>, i64)> = Vec::new();
+    let mut turn = Instant::now();
     for topic in &request.topic_data {
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for data in &topic.partition_data {
@@ -108,6 +113,10 @@ pub async fn handle(
                 Err(failure) => refusal(data.index, failure),
             };
             partitions.push(row);
+            if turn.elapsed() > TURN {
+                tokio::task::yield_now().await;
+                turn = Instant::now();
+            }
         }
         response
             .responses
