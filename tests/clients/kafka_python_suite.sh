@@ -38,11 +38,29 @@ for _ in $(seq 300); do
   sleep 0.1
 done
 
-KAFKA_VERSION=3.9.1 KAFKA_URI="kafka://127.0.0.1:$port" python3 -m pytest test/integration -q -p no:cacheprovider \
-  --timeout 120 --junitxml "$work/result.xml" "$@" >"$work/said" 2>&1
+suite() {
+  local result=$1
+  shift
+  KAFKA_VERSION=3.9.1 KAFKA_URI="kafka://127.0.0.1:$port" python3 -m pytest -q -p no:cacheprovider \
+    --timeout 120 --junitxml "$result" "$@" >>"$work/said" 2>&1
+}
+judge() { python3 "$here/kafka_python_suite/judge.py" "$@"; }
+expected=$here/kafka_python_suite/expected.txt
+
+suite "$work/result.xml" test/integration "$@"
+# kafka-python 3.0.12 loses a subscription that is made in the instant between a metadata answer and its application: it
+# assigns nothing and never asks again. The quicker the broker answers, the likelier. Such a test gets further chances.
+results=("$work/result.xml")
+for chance in 1 2 3 4 5; do
+  mapfile -t again < <(judge --unexpected "$expected" "${results[@]}")
+  [ ${#again[@]} -eq 0 ] || [ ${#again[@]} -gt 8 ] && break
+  echo "once more: ${again[*]}"
+  suite "$work/again$chance.xml" "${again[@]}"
+  results+=("$work/again$chance.xml")
+done
 
 kill -0 "$broker" || { broker=; echo "the broker died:"; tail -n 50 "$work/broker.log"; exit 1; }
-python3 "$here/kafka_python_suite/judge.py" "$work/result.xml" "$here/kafka_python_suite/expected.txt" || {
+judge "$expected" "${results[@]}" || {
   tail -n 400 "$work/said"
   exit 1
 }

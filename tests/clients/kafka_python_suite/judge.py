@@ -1,4 +1,9 @@
-"""Compares pytest's result with the list of what cannot pass: judge.py RESULT.xml EXPECTED.txt"""
+"""Compares pytest's results with the list of what cannot pass.
+
+judge.py EXPECTED.txt RESULT.xml [AGAIN.xml…]: later results of a test count instead of earlier ones; exit code 1 if a
+test failed that is not on the list, or an entry of the list did not fail.
+judge.py --unexpected EXPECTED.txt RESULT.xml [AGAIN.xml…]: prints the names, for pytest, of what failed unexpectedly.
+"""
 
 import sys
 import xml.etree.ElementTree as tree
@@ -15,20 +20,33 @@ def expected(path):
     return reasons
 
 
+def node_id(case):
+    """`test.integration.test_x.Class` and `test_y` → `test/integration/test_x.py::Class::test_y`"""
+    parts = case.get("classname").split(".")
+    module = next(i for i, part in enumerate(parts) if part.startswith("test_")) + 1
+    return "::".join(["/".join(parts[:module]) + ".py", *parts[module:], case.get("name")])
+
+
 def main():
-    result, path = sys.argv[1:]
+    listing = sys.argv[1] == "--unexpected"
+    path, *results = sys.argv[2 if listing else 1 :]
     reasons = expected(path)
-    outcome = {}
-    for case in tree.parse(result).iter("testcase"):
-        name = f"{case.get('classname').rsplit('.', 1)[-1]}::{case.get('name')}"
-        kinds = {child.tag for child in case}
-        outcome[name] = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
+    outcome, ids = {}, {}
+    for result in results:
+        for case in tree.parse(result).iter("testcase"):
+            name = f"{case.get('classname').rsplit('.', 1)[-1]}::{case.get('name')}"
+            kinds = {child.tag for child in case}
+            outcome[name] = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
+            ids[name] = node_id(case)
 
     def reason(name):
         return next((key for key in reasons if key == name or key.endswith("*") and name.startswith(key[:-1])), None)
 
     failed = {name for name, what in outcome.items() if what == "failed"}
     unexpected = sorted(name for name in failed if reason(name) is None)
+    if listing:
+        print("".join(ids[name] + "\n" for name in unexpected), end="")
+        return
     used = {reason(name) for name in failed}
     stale = sorted(key for key in reasons if key not in used)
     for name in unexpected:
