@@ -31,6 +31,8 @@ pub fn probe(port: u16) -> Result<()> {
     connection.send(&MetadataRequest { topics: None, ..MetadataRequest::default() }, METADATA_VERSION)?;
     let response: MetadataResponse = connection.receive(METADATA_VERSION)?;
     ensure!(!response.brokers.is_empty(), "no broker is registered yet");
+    // Apache knows its brokers a moment before its controller; a client that asks then waits for a minute.
+    ensure!(response.controller_id >= 0, "no controller is known yet");
     Ok(())
 }
 

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use tempfile::TempDir;
 use testkit::originals::{KAFKA_SERVER_FLAGS, java};
 use testkit::zoolog::{write_server_properties, write_zoo_cfg};
-use testkit::{Server, Zoolog, free_port};
+use testkit::{Server, Zoolog, free_port, wait_until};
 
 /// The originals measured against.
 pub const APACHE_ZOOKEEPER: &str = "zookeeper-3.9.3";
@@ -76,6 +77,7 @@ impl Pair {
         let (zookeeper_port, kafka_port) = (free_port(), free_port());
         let zookeeper = side.zookeeper(&dir.path().join("zookeeper"), zookeeper_port)?;
         let broker = side.kafka(&dir.path().join("kafka"), kafka_port, zookeeper_port)?;
+        wait_until("metadata", Duration::from_secs(60), || crate::raw_kafka::probe(kafka_port).ok())?;
         Ok(Self { broker, _zookeeper: zookeeper, _dir: dir })
     }
 
