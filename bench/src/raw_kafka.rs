@@ -76,6 +76,8 @@ pub fn measure_latency(side: Side, pair: &Pair, scale: usize, table: &mut Table)
     const RATE: u32 = 2_000;
     let requests = 20_000 / scale;
     create_topic(&pair.bootstrap(), "latency", 1)?;
+    // What the loads before this have left in the page cache is written back first: it would be measured otherwise.
+    rustix::fs::sync();
     let request = one_record("latency", -1)?;
     let mut connection = Connection::open(pair.broker.port)?;
     let mut reader = connection.try_clone()?;
