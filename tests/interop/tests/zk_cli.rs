@@ -143,29 +143,34 @@ fn theirs(server: &Server, words: &[String], input: &str) -> Result<std::process
     run(command, input.as_bytes())
 }
 
-/// Both streams and the code, without the banner (the original's may be late) and what differs from call to call: times, transaction ids, session ids.
+/// Both streams and the code, without what differs from call to call: times, transaction ids, session ids.
 fn shown(output: std::process::Output, typed: &str) -> String {
     let stream = |bytes: &[u8]| -> String {
         let text = String::from_utf8_lossy(bytes)
             .replace("org.apache.commons.cli.UnrecognizedOptionException: ", "");
-        let lines =
-            text.lines().filter(|line| !is_dialogue(line, typed)).map(steady).collect::<Vec<_>>().join("\n");
-        BANNERS.iter().fold(lines, |lines, banner| lines.replace(banner, "")).trim_end().to_owned()
+        // Another thread prints events, between any two lines of the first, and the end may cut it short.
+        let (events, lines): (Vec<_>, Vec<_>) = text
+            .lines()
+            .filter(|line| !is_dialogue(line, typed))
+            .map(steady)
+            .partition(|line| line.starts_with("WatchedEvent"));
+        [lines, events].concat().join("\n")
     };
     format!("({:?})\n{}\n--\n{}", output.status.code(), stream(&output.stdout), stream(&output.stderr))
 }
 
-/// Prompts with what was typed, which only the original shows where nobody types.
+/// Prompts with what was typed, which only the original shows where nobody types, and the session's own events, which may
+/// come too late to be printed.
 fn is_dialogue(line: &str, typed: &str) -> bool {
     let echoed = typed.lines().any(|words| words == line);
-    echoed || line.starts_with("[zk: ") || line.starts_with("JLine support is ") || line.is_empty()
+    let of_the_session =
+        line == "WATCHER::" || (line.starts_with("WatchedEvent") && line.contains("type:None"));
+    echoed
+        || of_the_session
+        || line.starts_with("[zk: ")
+        || line.starts_with("JLine support is ")
+        || line.is_empty()
 }
-
-const BANNERS: [&str; 3] = [
-    "WATCHER::\nWatchedEvent state:SyncConnected type:None path:null zxid: …\n",
-    "\nWATCHER::\nWatchedEvent state:SyncConnected type:None path:null zxid: …",
-    "\nWATCHER::\nWatchedEvent state:Closed type:None path:null zxid: …",
-];
 
 fn steady(line: &str) -> String {
     let varies = ["cZxid", "ctime", "mZxid", "mtime", "pZxid", "ephemeralOwner"];

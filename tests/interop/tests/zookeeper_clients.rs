@@ -161,24 +161,14 @@ impl Shown {
         let lines = |text: &str| -> Vec<String> {
             text.lines().filter(|l| !l.starts_with("SLF4J:")).map(without_times).collect()
         };
-        let (mut stdout, mut events) = (String::new(), Vec::new());
-        for part in text(&output.stdout).split("\nWATCHER::\n\n") {
-            let (event, rest) = match part.split_once('\n') {
-                Some((event, rest)) if event.starts_with("WatchedEvent") => (event, rest),
-                _ => ("", part),
-            };
-            // The session's own come when they come, or too late.
-            if !event.is_empty() && !event.contains("type:None") {
-                events.push(event.to_owned());
-            }
-            stdout.push_str(rest);
-        }
-        Self {
-            stdout: lines(&stdout),
-            events,
-            stderr: lines(&text(&output.stderr)),
-            code: output.status.code(),
-        }
+        // Another thread prints events, between any two lines of the first, and the end may cut it short.
+        let (events, stdout): (Vec<_>, Vec<_>) = lines(&text(&output.stdout))
+            .into_iter()
+            .filter(|l| !l.is_empty() && l != "WATCHER::")
+            .partition(|l| l.starts_with("WatchedEvent"));
+        // The session's own come when they come, or too late.
+        let events = events.into_iter().filter(|e| !e.contains("type:None")).collect();
+        Self { stdout, events, stderr: lines(&text(&output.stderr)), code: output.status.code() }
     }
 
     fn same_as(&self, other: &Self, who: &str) -> Result<()> {
