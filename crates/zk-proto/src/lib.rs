@@ -13,6 +13,7 @@ pub mod data;
 pub mod error;
 pub mod opcode;
 pub mod path;
+pub mod quorum;
 
 pub mod connect;
 pub mod event;
