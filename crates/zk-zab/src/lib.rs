@@ -15,6 +15,7 @@
 //! carries out [`Store`] commands in their order and answers in that order.
 
 mod effect;
+mod election;
 mod input;
 mod options;
 
