@@ -2,7 +2,8 @@
 
 use zk_proto::quorum::{Config, Notification, Sid};
 
-/// What a server without a vote says in the places of a vote's numbers; older than any history.
+/// What a server without a history says in the places of a vote's numbers; older than any history. Apache ignores
+/// votes of this zxid since 3.6.
 pub(super) const NO_HISTORY: i64 = -1;
 
 /// The end of a server's own history: what it stands for election with.
@@ -14,17 +15,17 @@ pub(crate) struct LastLogged {
     pub epoch: i64,
 }
 
-/// The server voted for, and its history. The field order of a vote's rank is [`Vote::rank`].
+/// The server voted for, and its history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Vote {
     pub leader: Sid,
     pub zxid: i64,
-    /// The epoch the history belongs to, and after the election the epoch of the leader (ZOOKEEPER-1732).
+    /// The epoch the history belongs to; once the leader's epoch is known, that one (ZOOKEEPER-1732).
     pub peer_epoch: i64,
 }
 
 impl Vote {
-    /// An observer's, who stands for nothing.
+    /// Of who may not stand: an observer's.
     pub(super) const NOBODY: Self = Self { leader: i64::MIN, zxid: i64::MIN, peer_epoch: i64::MIN };
 
     pub(super) fn of(notification: &Notification) -> Self {
@@ -32,7 +33,7 @@ impl Vote {
         Self { leader, zxid, peer_epoch }
     }
 
-    /// The largest wins: the newest history, and among equals the largest number.
+    /// The newest history first, and among equals the largest number.
     fn rank(self) -> (i64, i64, Sid) {
         (self.peer_epoch, self.zxid, self.leader)
     }
