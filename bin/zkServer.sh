@@ -1,23 +1,13 @@
 #!/usr/bin/env bash
 # Starts, stops and asks after one coordination server, with the words and exit codes of Apache ZooKeeper's script.
+# Several servers of one host: a configuration file each (as second argument), with a dataDir each.
 command=$0
-bindir=$(dirname "$(readlink -f "$0")")
-zoolog="$bindir/zoolog-exec.sh"
+. "$(dirname "$(readlink -f "$0")")/zkEnv.sh"
 
-if [ "$1" = "--config" ] && [ $# -gt 2 ]; then
-  ZOOCFGDIR=$2
-  shift 2
-fi
-ZOOCFGDIR=${ZOOCFGDIR:-$bindir/../conf}
-[ -f "$ZOOCFGDIR/zookeeper-env.sh" ] && . "$ZOOCFGDIR/zookeeper-env.sh"
-[ -f "$ZOOCFGDIR/java.env" ] && . "$ZOOCFGDIR/java.env"
-ZOOCFG=$ZOOCFGDIR/${ZOOCFG:-zoo.cfg}
 if [ -n "$2" ]; then
   # A bare name lies in the configuration directory, anything longer is a path.
   case $2 in */*) ZOOCFG=$2 ;; *) ZOOCFG=$ZOOCFGDIR/$2 ;; esac
 fi
-ZOO_LOG_DIR=${ZOO_LOG_DIR:-$bindir/../logs}
-export JVMFLAGS SERVER_JVMFLAGS
 
 if [ -z "$JMXDISABLE" ] || [ "$JMXDISABLE" = false ]; then
   echo "ZooKeeper JMX enabled by default" >&2
@@ -26,15 +16,17 @@ else
 fi
 echo "Using config: $ZOOCFG" >&2
 
-# The value of a key in the configuration file, white space trimmed.
-setting() {
-  sed -n -e "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*//p" "$ZOOCFG" 2>/dev/null | sed -e 's/[[:space:]]*$//' | tail -n 1
-}
-
 datadir=$(setting dataDir)
-if [ -n "$ZOO_DATADIR_AUTOCREATE_DISABLE" ] && [ ! -d "$datadir/version-2" ]; then
-  echo "ZooKeeper data directory is missing at $datadir fix the path or run initialize"
-  exit 1
+datalogdir=$(setting dataLogDir)
+if [ -n "$ZOO_DATADIR_AUTOCREATE_DISABLE" ]; then
+  if [ ! -d "$datadir/version-2" ]; then
+    echo "ZooKeeper data directory is missing at $datadir fix the path or run initialize"
+    exit 1
+  fi
+  if [ -n "$datalogdir" ] && [ ! -d "$datalogdir/version-2" ]; then
+    echo "ZooKeeper txnlog directory is missing at $datalogdir fix the path or run initialize"
+    exit 1
+  fi
 fi
 if [ -z "$ZOOPIDFILE" ]; then
   [ -n "$datadir" ] && mkdir -p "$datadir"
@@ -54,7 +46,7 @@ start() {
   nohup "$zoolog" zookeeper-server "$ZOOCFG" >"$out" 2>&1 </dev/null &
   local pid=$!
   echo -n $pid >"$ZOOPIDFILE" || { echo FAILED TO WRITE PID; exit 1; }
-  # A server that cannot start says why and ends at once; one that answers is up.
+  # A server that cannot start says why and ends at once; one that is there after a second is up.
   for _ in $(seq 20); do
     kill -0 $pid 2>/dev/null || { echo FAILED TO START; tail -n 1 "$out" >&2; exit 1; }
     sleep 0.05
@@ -94,7 +86,7 @@ find_client_address() {
     client=$(setting "server\.$myid" | grep ';')
     if [ -z "$client" ]; then
       echo "Client port not found in static config file. Looking in dynamic config file."
-      client=$(ZOOCFG=$(setting dynamicConfigFile) setting "server\.$myid" | grep ';')
+      client=$(setting "server\.$myid" "$(setting dynamicConfigFile)" | grep ';')
     fi
     [ -n "$client" ] || echo "Client port not found in the server configs"
     client=${client##*;}
@@ -108,11 +100,13 @@ find_client_address() {
   exit 1
 }
 
+# The original's lines and exit code; before the last one, which of the other servers are missing.
 status() {
   find_client_address
   echo "Client port found: $port. Client address: $address. Client SSL: false."
   local mode
   mode=$("$zoolog" four-letter-word "$address" "$port" srvr 2>/dev/null | grep Mode)
+  "$zoolog" zk ensemble --config "$ZOOCFG" --missing 2>/dev/null
   if [ -z "$mode" ]; then
     echo "Error contacting service. It is probably not running."
     exit 1

@@ -27,6 +27,10 @@ pub mod console_producer;
 
 pub mod zk_cli;
 
+pub mod ensemble;
+
+mod purge;
+
 #[cfg(test)]
 mod commands_doc;
 
@@ -54,6 +58,9 @@ impl ToolError {
 
 type Outcome = Result<(), ToolError>;
 
+/// What a tool with several exit codes ends with.
+type ToolResult = Result<i32, ToolError>;
+
 /// One tool: the names it answers to (the originals' script first) and what it does.
 pub struct Tool {
     pub names: &'static [&'static str],
@@ -65,6 +72,8 @@ pub struct Tool {
 enum Grammar {
     /// As Kafka's tools: usage on stderr and exit code 1 where the call is wrong.
     Kafka { specs: &'static [Spec], purpose: &'static str, run: fn(&Options) -> Outcome },
+    /// The same options; works without any, and has exit codes of its own.
+    Native { specs: &'static [Spec], purpose: &'static str, run: fn(&Options) -> ToolResult },
     /// In its own way; the result is the exit code.
     Own(fn(&[String]) -> i32),
 }
@@ -104,22 +113,50 @@ pub const TOOLS: &[Tool] = &[
         about: "Look at and change znodes, interactively or one command at a time",
         grammar: Grammar::Own(zk_cli::run),
     },
+    Tool {
+        names: &["zk ensemble"],
+        about: "Role, epoch, zxid and lag of each server of an ensemble, and whether there is a quorum",
+        grammar: Grammar::Native { specs: &ensemble::SPECS, purpose: ensemble::PURPOSE, run: ensemble::run },
+    },
+    Tool {
+        names: &["zkCleanup"],
+        about: "Remove old snapshots and the transaction logs that only they needed",
+        grammar: Grammar::Own(purge::run),
+    },
 ];
 
 /// Runs the tool called `name`; `None` if there is no such tool.
 pub fn run(name: &str, args: &[String]) -> Option<i32> {
-    let tool = TOOLS.iter().find(|tool| tool.names.contains(&name))?;
+    let called = |name: &str| TOOLS.iter().find(|tool| tool.names.contains(&name));
+    // `zk ensemble` is a tool of its own beside `zk`.
+    let two_words = args.first().and_then(|word| called(&format!("{name} {word}")));
+    let (tool, args) = match two_words {
+        Some(tool) => (tool, &args[1..]),
+        None => (called(name)?, args),
+    };
     Some(match tool.grammar {
-        Grammar::Kafka { specs, purpose, run } => run_kafka_style(specs, purpose, args, run),
+        Grammar::Kafka { specs, purpose, run } => {
+            if args.is_empty() {
+                eprint!("{purpose}\n{}", options::usage(specs));
+                return Some(1);
+            }
+            run_with_options(specs, purpose, args, |options| run(options).map(|()| 0))
+        }
+        Grammar::Native { specs, purpose, run } => run_with_options(specs, purpose, args, run),
         Grammar::Own(run) => run(args),
     })
 }
 
-fn run_kafka_style(specs: &[Spec], purpose: &str, args: &[String], tool: fn(&Options) -> Outcome) -> i32 {
+fn run_with_options(
+    specs: &[Spec],
+    purpose: &str,
+    args: &[String],
+    tool: impl Fn(&Options) -> ToolResult,
+) -> i32 {
     let wants = |flag: &str| args.iter().any(|a| a == flag);
-    if args.is_empty() || wants("--help") {
+    if wants("--help") {
         eprint!("{purpose}\n{}", options::usage(specs));
-        return i32::from(!wants("--help"));
+        return 0;
     }
     if wants("--version") {
         out::say_line!("{} (zoolog)", env!("CARGO_PKG_VERSION"));
@@ -127,7 +164,7 @@ fn run_kafka_style(specs: &[Spec], purpose: &str, args: &[String], tool: fn(&Opt
     }
     let outcome = Options::parse(specs, args).map_err(ToolError::Usage).and_then(|options| tool(&options));
     match outcome {
-        Ok(()) => 0,
+        Ok(exit_code) => exit_code,
         Err(ToolError::Usage(message)) => {
             eprint!("{message}\n{}", options::usage(specs));
             1

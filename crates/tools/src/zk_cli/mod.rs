@@ -144,7 +144,7 @@ pub fn run(args: &[String]) -> i32 {
 }
 
 #[cfg(test)]
-pub(crate) use commands::usages;
+pub(crate) use commands::names;
 
 /// How long to look for a server before saying that there is none.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
