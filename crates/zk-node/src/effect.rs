@@ -9,7 +9,7 @@ use crate::close::CloseReason;
 use crate::input::ConnId;
 
 /// One thing to do. None depends on the success of another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Bytes for a connection: [`Effects::bytes`] of `range`, whole frames.
     Send { conn: ConnId, range: Range<usize> },
@@ -22,6 +22,14 @@ pub enum Effect {
     /// End the log file after everything appended so far, and take a snapshot
     /// ([`crate::Node::begin_snapshot`]).
     Snapshot,
+    /// Give up the snapshot that is being taken, if any: the tree it reads is replaced, or its role is over.
+    CancelSnapshot,
+    /// Everything the ensemble wants done outside: Notify, DialLeader, SendLeader, HangUp, ReceiveSnapshot,
+    /// SendLearner, StreamSnapshot, ReadLog, CloseLearner, Store (all but Append, which is [`Effect::Append`]),
+    /// ConfigSeen, ConfigActive, Role.
+    Zab(zk_zab::Effect),
+    /// This server cannot go on: what the ensemble has agreed on is something it does not understand. Stop.
+    Fail { what: String },
 }
 
 /// The effects of one or several steps and the bytes they send. Replies of one wakeup share one buffer.

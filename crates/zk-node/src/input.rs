@@ -2,6 +2,9 @@
 
 use std::net::SocketAddr;
 
+use zk_tree::Tree;
+use zk_zab::Stored;
+
 /// The two clocks, read once for all inputs handled together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -33,8 +36,14 @@ pub enum Input<'a> {
     Closed { conn: ConnId },
     /// Time has passed; to be called about twice a tick.
     Tick,
-    /// Every transaction up to `zxid` is on disk (later: committed by a quorum).
+    /// Every transaction up to `zxid` is on disk.
     Durable(Durable),
+    /// For the ensemble: from the election mesh, the links between servers, the disk. Nobody's on a server that
+    /// is alone.
+    Zab(zk_zab::Input),
+    /// The tree was built anew, from disk or from the leader's snapshot; `stored` says which, and reaches the
+    /// ensemble: Truncated, SnapshotInstalled or Void.
+    Reloaded { tree: Box<Tree>, stored: Stored },
 }
 
 /// One group commit.

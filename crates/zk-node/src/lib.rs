@@ -40,10 +40,13 @@ mod tick;
 
 mod snapshot_policy;
 
+mod member;
+
 pub use close::CloseReason;
 pub use connection::{Connection, Phase};
 pub use effect::{Effect, Effects, SentBytes};
 pub use input::{ConnId, Durable, Input, Now};
+pub use member::Member;
 pub use node::Node;
 pub use options::Options;
 

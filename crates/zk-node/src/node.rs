@@ -83,6 +83,8 @@ impl Node {
             Input::Closed { conn } => self.on_closed(conn),
             Input::Tick => self.on_tick(now, fx),
             Input::Durable(durable) => self.on_durable(now, durable, fx),
+            // For `Member`, which hands on what concerns the node.
+            Input::Zab(_) | Input::Reloaded { .. } => {}
         }
     }
 

@@ -16,6 +16,10 @@ pub struct Options {
     pub snap_count: u32,
     pub snap_size_limit_bytes: u64,
     pub reconfig_enabled: bool,
+    /// `standaloneEnabled`: an ensemble keeps two voters at least.
+    pub standalone_enabled: bool,
+    /// `readonlymode.enabled`: serve reads, to clients that ask for it, while there is no leader.
+    pub read_only_enabled: bool,
     pub container_check_interval_ms: u64,
     pub container_max_per_minute: u32,
     pub container_max_never_used_ms: u64,
@@ -39,6 +43,8 @@ impl Default for Options {
             snap_count: 100_000,
             snap_size_limit_bytes: 4 << 30,
             reconfig_enabled: false,
+            standalone_enabled: true,
+            read_only_enabled: false,
             container_check_interval_ms: 60_000,
             container_max_per_minute: 10_000,
             container_max_never_used_ms: 0,

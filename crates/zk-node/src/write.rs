@@ -62,6 +62,7 @@ impl Node {
             auth,
             session: if session_id == 0 { Ok(()) } else { self.sessions.check(session_id, SELF) },
             reconfig_enabled: self.options.reconfig_enabled,
+            ensemble: None,
         }
     }
 

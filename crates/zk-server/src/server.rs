@@ -161,6 +161,7 @@ impl Server {
                     self.appended.notify_one();
                     self.snapshots.begin(self);
                 }
+                Effect::CancelSnapshot | Effect::Zab(_) | Effect::Fail { .. } => {}
             }
         }
         for link in touched {

@@ -6,9 +6,13 @@
 mod create;
 mod delete;
 mod multi;
+mod reconfig;
 mod session;
 mod set;
 
+use std::collections::BTreeSet;
+
+use zk_proto::quorum::{Config, Sid};
 use zk_proto::txn::{DIGEST_VERSION, Txn, TxnDigest, TxnHeader, kind};
 use zk_proto::{Acl, ErrorCode, Id, Request};
 
@@ -32,6 +36,20 @@ pub struct DecideCtx<'a> {
     pub session: Result<(), ErrorCode>,
     /// `reconfigEnabled`
     pub reconfig_enabled: bool,
+    /// `None` on a server that is alone.
+    pub ensemble: Option<EnsembleView<'a>>,
+}
+
+/// What a leader knows of its ensemble, for deciding a reconfig.
+#[derive(Debug, Clone, Copy)]
+pub struct EnsembleView<'a> {
+    pub active: &'a Config,
+    /// The newest one proposed; differs from `active` while a reconfig is on its way.
+    pub last_seen: &'a Config,
+    /// This server and everyone who is in step with it, voter or not.
+    pub synced: &'a BTreeSet<Sid>,
+    /// `standaloneEnabled`: a server alone is no ensemble, so that one needs two voters at least.
+    pub standalone_enabled: bool,
 }
 
 /// A transaction to log, and the refusal in it, if it is one.
@@ -43,18 +61,26 @@ pub struct Decision {
     pub digest: Option<TxnDigest>,
     /// The error to answer. A refused multi has its errors in its items instead, and `None` here.
     pub error: Option<ErrorCode>,
+    /// The configuration that this transaction brings.
+    pub reconfig: Option<Box<Config>>,
 }
 
 /// Decides one write. Reads, and writes that belong into a multi only, come out as Unimplemented.
 pub fn decide(tree: &Tree, pending: &mut Pending, ctx: &DecideCtx<'_>, request: Request) -> Decision {
     let mut decider = Decider { tree, pending, ctx };
+    let mut reconfig = None;
     let outcome = match request {
         Request::Create(create) => decider.create(create),
         Request::Delete { path, version } => decider.delete(path, version),
         Request::DeleteContainer { path } => decider.delete_container(path),
         Request::SetData { path, data, version } => decider.set_data(path, data, version),
         Request::SetAcl { path, acl, version } => decider.set_acl(path, acl, version),
-        Request::Reconfig { .. } => decider.reconfig(),
+        Request::Reconfig { joining, leaving, new_members, current_config_id } => decider
+            .reconfig(joining.as_deref(), leaving.as_deref(), new_members.as_deref(), current_config_id)
+            .map(|(txn, config)| {
+                reconfig = Some(Box::new(config));
+                (kind::RECONFIG, txn)
+            }),
         Request::CreateSession { timeout_ms } => {
             Ok((kind::CREATE_SESSION, Txn::CreateSession { timeout_ms }))
         }
@@ -65,7 +91,7 @@ pub fn decide(tree: &Tree, pending: &mut Pending, ctx: &DecideCtx<'_>, request: 
     match outcome {
         Ok((kind, txn)) => {
             let digest = decider.digest();
-            Decision { header: header(ctx, kind), txn, digest, error: None }
+            Decision { header: header(ctx, kind), txn, digest, error: None, reconfig }
         }
         Err(code) => refuse(ctx, code),
     }
@@ -78,6 +104,7 @@ pub fn refuse(ctx: &DecideCtx<'_>, code: ErrorCode) -> Decision {
         txn: Txn::Error { err: code.code() },
         digest: None,
         error: Some(code),
+        reconfig: None,
     }
 }
 
@@ -105,15 +132,6 @@ impl Decider<'_> {
 
     fn require(&self, acl: Option<&[Acl]>, perm: i32) -> Result<(), ErrorCode> {
         if self.tree.config.auth.permits(acl, perm, self.ctx.auth) { Ok(()) } else { Err(ErrorCode::NoAuth) }
-    }
-
-    /// Reconfiguration is checked as far as a server without an ensemble goes (`pRequest2Txn`, facts §4.12).
-    fn reconfig(&self) -> Outcome {
-        if !self.ctx.reconfig_enabled {
-            return Err(ErrorCode::ReconfigDisabled);
-        }
-        self.ctx.session?;
-        Err(ErrorCode::Unimplemented)
     }
 }
 

@@ -60,7 +60,7 @@ pub use acl::AclList;
 pub use apply::TxnResult;
 pub use auth::AuthRules;
 pub use config::TreeConfig;
-pub use decide::{DecideCtx, Decision, decide, refuse};
+pub use decide::{DecideCtx, Decision, EnsembleView, decide, refuse};
 pub use event::{ChangeKind, TreeEvent};
 pub use pending::Pending;
 pub use reads::NodeView;

@@ -54,6 +54,12 @@ impl Sessions {
         }
     }
 
+    /// Forgets every session and goes on with new ids where it was: a new role begins.
+    pub fn restart(&mut self) {
+        self.by_id.clear();
+        self.buckets.clear();
+    }
+
     /// A new open session.
     pub fn create(&mut self, timeout_ms: i32, now_ms: i64) -> i64 {
         let id = self.next_id;

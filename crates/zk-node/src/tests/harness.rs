@@ -84,6 +84,7 @@ impl Harness {
                 Effect::Append { zxid, payload } => self.volatile.push_back((zxid, payload)),
                 Effect::Complain { conn, .. } => self.complaints.push(conn),
                 Effect::Snapshot => self.snapshots += 1,
+                other => panic!("a server alone does not ask for {other:?}"),
             }
         }
         self.node.check();

@@ -5,6 +5,10 @@ use zk_proto::txn::{Txn, kind};
 
 use super::Decider;
 
+/// A longer list is left out, as servers before 3.6 do: the transaction must fit into a packet between servers
+/// (`jute.maxbuffer`), and whoever applies it knows what the session owns.
+const LISTED_BYTES_MAX: usize = 512 * 1024;
+
 impl Decider<'_> {
     /// No session check: the server itself closes an expired session, which nobody owns any more.
     pub(super) fn close_session(&mut self) -> (i32, Txn) {
@@ -20,7 +24,8 @@ impl Decider<'_> {
             }
             self.pending.delete(self.tree, self.ctx.zxid, node);
         }
-        let listed = self.tree.config.close_session_txn_enabled;
+        let bytes: usize = paths.iter().map(|path| path.len() + 4).sum();
+        let listed = self.tree.config.close_session_txn_enabled && bytes <= LISTED_BYTES_MAX;
         let paths = listed.then(|| paths.iter().map(|path| path.to_string()).collect());
         (kind::CLOSE_SESSION, Txn::CloseSession { paths })
     }

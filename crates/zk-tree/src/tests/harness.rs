@@ -76,6 +76,7 @@ impl Server {
             auth: &self.auth,
             session,
             reconfig_enabled: false,
+            ensemble: None,
         };
         let decision = decide(&self.tree, &mut self.pending, &ctx, request);
         assert_eq!(decision.header.zxid, self.zxid);

@@ -86,6 +86,7 @@ fn reconfig_is_disabled_or_not_for_one_server() {
         auth: &[],
         session: Ok(()),
         reconfig_enabled: true,
+        ensemble: None,
     };
     let decision = decide(&server.tree, &mut server.pending, &ctx, reconfig);
     assert_eq!(decision.error, Some(ErrorCode::Unimplemented));
