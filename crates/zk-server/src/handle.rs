@@ -202,6 +202,7 @@ fn node_options(config: &Config) -> Options {
         container_max_never_used_ms: config.container_max_never_used_ms,
         seed: u64::from(wall.subsec_nanos()) ^ u64::from(std::process::id()) << 32,
         server_id: STANDALONE_SESSION_BYTE,
+        ..Options::default()
     }
 }
 
