@@ -25,8 +25,8 @@ pub use datadir::{
 pub use error::StoreError;
 pub use names::{DiskFile, list_logs, list_snapshots, log_name, snapshot_name};
 pub use snapshot::{
-    Compression, SnapshotPart, SnapshotTail, SnapshotWriter, ZxidDigest, encode_node, looks_valid,
-    read_snapshot,
+    Compression, SNAPSHOT_PART_BYTES_MAX, SnapshotPart, SnapshotStream, SnapshotTail, SnapshotWriter,
+    StreamError, ZxidDigest, encode_node, looks_valid, read_snapshot, stream_end, stream_head,
 };
 pub use txnlog::{
     LogEnd, LogFileReader, LogRecord, LogStep, SyncReport, TornTail, TxnLog, TxnLogOptions, TxnLogReader,

@@ -12,10 +12,12 @@ mod checked;
 mod compression;
 mod reader;
 mod snappy_java;
+mod stream;
 mod writer;
 
 pub use compression::Compression;
 pub use reader::{SnapshotPart, SnapshotTail, looks_valid, read_snapshot};
+pub use stream::{SNAPSHOT_PART_BYTES_MAX, SnapshotStream, StreamError, stream_end, stream_head};
 pub use writer::{SnapshotWriter, encode_node};
 
 pub(crate) use writer::is_temporary;

@@ -145,6 +145,16 @@ fn encode_head<'a>(
     w.raw(&MAGIC);
     w.i32(VERSION);
     w.i64(DB_ID);
+    encode_sessions_and_acls(&mut w, sessions, acls);
+    w.into_vec()
+}
+
+/// What comes before the nodes, in files and in streams.
+pub(super) fn encode_sessions_and_acls<'a>(
+    w: &mut Writer,
+    sessions: &[(i64, i32)],
+    acls: impl ExactSizeIterator<Item = (i64, &'a [Acl])>,
+) {
     w.vec(sessions, |w, (id, timeout_ms)| {
         w.i64(*id);
         w.i32(*timeout_ms);
@@ -152,7 +162,6 @@ fn encode_head<'a>(
     w.len_prefix(acls.len());
     for (id, list) in acls {
         w.i64(id);
-        Acl::encode_list(list, &mut w);
+        Acl::encode_list(list, w);
     }
-    w.into_vec()
 }
