@@ -26,9 +26,13 @@ mod tally;
 mod vote;
 
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 use zk_proto::quorum::{Config, Notification, PeerState, Role, Sid};
 
