@@ -15,6 +15,11 @@ pub enum StartError {
     Listen { address: SocketAddr, source: io::Error },
     #[error("clientPortAddress={host} cannot be resolved: {source}. Use an address of this machine")]
     Resolve { host: String, source: io::Error },
+    #[error(
+        "cannot listen on {address}, the {what} of server.{sid}: {source}. Check that line, and whether another process \
+         has the port"
+    )]
+    QuorumPort { what: &'static str, address: String, sid: i64, source: io::Error },
     #[error("{0}. Check that this user may write to dataDir and dataLogDir, and that there is room")]
     Directory(StoreError),
     #[error(transparent)]

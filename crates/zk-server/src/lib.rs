@@ -17,6 +17,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod config;
+mod config_files;
 mod error;
 
 mod handle;
@@ -26,6 +27,8 @@ mod complaints;
 mod intake;
 mod link;
 mod listener;
+
+mod ensemble;
 
 mod log_thread;
 mod purge;

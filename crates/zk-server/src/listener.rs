@@ -17,20 +17,22 @@ use crate::server::Server;
 const BACKLOG: i32 = 50;
 
 /// After an error of accept, most likely too many open files, the next try waits this long.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Takes the port without accepting yet.
 pub(crate) fn bind(config: &Config) -> Result<StdListener, StartError> {
-    let address = address(config)?;
-    let opened = open(address, config.client_port_listen_backlog);
-    match opened {
-        // A machine without IPv6 still listens on every IPv4 address.
-        Err(_) if config.client_host.is_none() => {
-            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.client_port));
-            open(v4, config.client_port_listen_backlog).map_err(|e| refused(v4, e))
-        }
-        opened => opened.map_err(|e| refused(address, e)),
+    let (address, backlog) = (address(config)?, config.client_port_listen_backlog);
+    match config.client_host {
+        None => open_all(config.client_port, backlog),
+        Some(_) => open(address, backlog),
     }
+    .map_err(|e| refused(address, e))
+}
+
+/// On every address; a machine without IPv6 still listens on every IPv4 address.
+pub(crate) fn open_all(port: u16, backlog: i32) -> io::Result<StdListener> {
+    let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    open(all, backlog).or_else(|_| open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), backlog))
 }
 
 fn address(config: &Config) -> Result<SocketAddr, StartError> {
@@ -42,7 +44,7 @@ fn address(config: &Config) -> Result<SocketAddr, StartError> {
     found.next().ok_or_else(|| failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
 }
 
-fn open(address: SocketAddr, backlog: i32) -> io::Result<StdListener> {
+pub(crate) fn open(address: SocketAddr, backlog: i32) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if let IpAddr::V6(ip) = address.ip() {
         // Both families on one port, as a Java server socket has it.

@@ -10,8 +10,11 @@
 pub(crate) enum Standing {
     /// Read by [`super::Config`].
     Honoured,
-    /// Concerns an ensemble; a single server, Apache's too, does nothing with it.
-    Ensemble,
+    /// Concerns an ensemble, and has no effect there so far unless its value is the one given. A single server,
+    /// Apache's too, does nothing with it.
+    Ensemble(&'static str),
+    /// The same, and leaving it out weakens security: a server of an ensemble refuses to start.
+    EnsembleUnsafe(&'static str),
     /// Known and without effect so far, unless its value is the one given, which is what happens anyway.
     NotYet(&'static str),
     /// The same, and leaving it out weakens security: the server refuses to start.
@@ -22,7 +25,7 @@ pub(crate) enum Standing {
     Unknown,
 }
 
-use Standing::{Ensemble, Honoured, Moot, NotYet, NotYetUnsafe};
+use Standing::{Ensemble, EnsembleUnsafe, Honoured, Moot, NotYet, NotYetUnsafe};
 
 /// Exact names.
 const EXACT: &[(&str, Standing)] = &[
@@ -71,29 +74,41 @@ const EXACT: &[(&str, Standing)] = &[
     ("snapshot.compression.method", Honoured),
     ("DigestAuthenticationProvider.enabled", Honoured),
     ("datadir.autocreate", Honoured),
-    ("initLimit", Ensemble),
-    ("syncLimit", Ensemble),
-    ("electionAlg", Ensemble),
-    ("leaderServes", Ensemble),
-    ("peerType", Ensemble),
-    ("syncEnabled", Ensemble),
-    ("quorumListenOnAllIPs", Ensemble),
-    ("cnxTimeout", Ensemble),
-    ("quorumCnxnTimeoutMs", Ensemble),
-    ("electionPortBindRetry", Ensemble),
-    ("observerMasterPort", Ensemble),
-    ("connectToLearnerMasterLimit", Ensemble),
-    ("commitLogCount", Ensemble),
-    ("snapshotSizeFactor", Ensemble),
-    ("sslQuorum", Ensemble),
-    ("sslQuorumReloadCertFiles", Ensemble),
-    ("portUnification", Ensemble),
-    ("localSessionsEnabled", Ensemble),
-    ("localSessionsUpgradingEnabled", Ensemble),
-    ("maxTimeToWaitForEpoch", Ensemble),
-    ("maxConcurrentSnapSyncs", Ensemble),
-    ("maxConcurrentDiffSyncs", Ensemble),
-    ("oraclePath", Ensemble),
+    ("initLimit", Honoured),
+    ("syncLimit", Honoured),
+    ("electionAlg", Honoured),
+    ("leaderServes", Honoured),
+    ("peerType", Honoured),
+    ("quorumListenOnAllIPs", Honoured),
+    ("cnxTimeout", Honoured),
+    ("electionPortBindRetry", Honoured),
+    ("connectToLearnerMasterLimit", Honoured),
+    ("commitLogCount", Honoured),
+    ("snapshotSizeFactor", Honoured),
+    ("multiAddress.enabled", Honoured),
+    ("fastleader.minNotificationInterval", Honoured),
+    ("fastleader.maxNotificationInterval", Honoured),
+    ("leader.maxConcurrentSnapSyncs", Honoured),
+    ("leader.maxConcurrentDiffSyncs", Ensemble("100")),
+    ("leader.maxTimeToWaitForEpoch", Ensemble("-1")),
+    ("leader.closeSocketAsync", Moot),
+    ("learner.closeSocketAsync", Moot),
+    ("learner.asyncSending", Moot),
+    ("leaderConnectDelayDuringRetryMs", Moot),
+    ("syncEnabled", Ensemble("true")),
+    ("observer.syncEnabled", Ensemble("true")),
+    ("quorumCnxnTimeoutMs", Ensemble("-1")),
+    ("observerMasterPort", Ensemble("0")),
+    ("sslQuorum", EnsembleUnsafe("false")),
+    ("sslQuorumReloadCertFiles", Ensemble("false")),
+    ("portUnification", Ensemble("false")),
+    ("quorum.auth.enableSasl", EnsembleUnsafe("false")),
+    ("quorum.auth.learnerRequireSasl", EnsembleUnsafe("false")),
+    ("quorum.auth.serverRequireSasl", EnsembleUnsafe("false")),
+    ("quorum.cnxn.threads.size", Moot),
+    ("localSessionsEnabled", Ensemble("false")),
+    ("localSessionsUpgradingEnabled", Ensemble("false")),
+    ("oraclePath", Ensemble("")),
     ("secureClientPort", NotYet("")),
     ("secureClientPortAddress", NotYet("")),
     ("db.autocreate", NotYet("true")),
@@ -133,23 +148,23 @@ const EXACT: &[(&str, Standing)] = &[
     ("advancedFlowControlEnabled", Moot),
     ("fips-mode", Moot),
     ("intBufferStartingSizeBytes", Moot),
-    ("leader.nodelay", Ensemble),
-    ("follower.nodelay", Ensemble),
+    ("leader.nodelay", Ensemble("true")),
+    ("follower.nodelay", Ensemble("true")),
 ];
 
 /// Families of names, tried after the exact ones.
 const PREFIXES: &[(&str, Standing)] = &[
     ("server.", Honoured),
-    ("group.", Ensemble),
-    ("weight.", Ensemble),
-    ("fastleader.", Ensemble),
-    ("leader.", Ensemble),
-    ("learner.", Ensemble),
-    ("follower.", Ensemble),
-    ("observer.", Ensemble),
-    ("multiAddress.", Ensemble),
-    ("quorum.", Ensemble),
-    ("ssl.quorum.", Ensemble),
+    ("group.", Honoured),
+    ("weight.", Honoured),
+    ("fastleader.", Ensemble("")),
+    ("leader.", Ensemble("")),
+    ("learner.", Ensemble("")),
+    ("follower.", Ensemble("")),
+    ("observer.", Ensemble("")),
+    ("multiAddress.", Ensemble("")),
+    ("quorum.", Ensemble("")),
+    ("ssl.quorum.", Ensemble("")),
     ("ssl.", NotYet("")),
     ("client.", NotYet("")),
     ("admin.enableServer", NotYet("false")),
@@ -205,9 +220,9 @@ pub struct DocumentedKey {
     /// A family's name is the prefix of its keys.
     pub name: &'static str,
     pub is_family: bool,
-    /// `honoured`, `ensemble`, `pending`, `refused` or `moot`.
+    /// `honoured`, `pending`, `refused`, `pending in ensembles`, `refused in ensembles` or `moot`.
     pub standing: &'static str,
-    /// The one value that is no deviation, for `pending` and `refused`; may be empty.
+    /// The one value that is no deviation, for what is pending or refused; may be empty.
     pub harmless: &'static str,
 }
 
@@ -216,7 +231,8 @@ pub fn documented_keys() -> Vec<DocumentedKey> {
     let row = |(name, standing): (&'static str, Standing), is_family| {
         let (standing, harmless) = match standing {
             Honoured => ("honoured", ""),
-            Ensemble => ("ensemble", ""),
+            Ensemble(usual) => ("pending in ensembles", usual),
+            EnsembleUnsafe(usual) => ("refused in ensembles", usual),
             NotYet(usual) => ("pending", usual),
             NotYetUnsafe(usual) => ("refused", usual),
             Moot => ("moot", ""),

@@ -17,6 +17,8 @@ use crate::four_letter::Whitelist;
 use keys::Standing;
 pub use keys::{DocumentedKey, documented_keys};
 use quorum::Quorum;
+pub use quorum::{ConfigFiles, Ensemble};
+pub(crate) use quorum::{NEXT_SUFFIX, is_server_key, with_suffix};
 use settings::Settings;
 pub use settings::SystemProperties;
 
@@ -31,20 +33,39 @@ pub enum ConfigError {
     Missing { key: &'static str, example: &'static str },
     #[error("minSessionTimeout={min} is larger than maxSessionTimeout={max}; one of the two must change")]
     SessionTimeouts { min: i32, max: i32 },
-    #[error("{line}: {what}")]
-    ServerLine { line: String, what: &'static str },
-    #[error("{key} must stand in the file that dynamicConfigFile names, not beside that key")]
+    #[error("{0}; correct the line")]
+    Line(#[from] zk_proto::quorum::ConfigError),
+    /// In the words of `QuorumPeerConfig`, as the next ones.
+    #[error("{0}; correct the server.N lines")]
+    Servers(&'static str),
+    #[error("{key} is not set; an ensemble needs a line such as `{key}=10`")]
+    Unset { key: &'static str },
+    #[error("Invalid electionAlg value. Only 3 is supported. Remove the key")]
+    ElectionAlgorithm,
+    #[error(
+        "Multiple address feature is disabled, but multiple addresses are specified for sid {sid}; \
+         set multiAddress.enabled=true or keep one"
+    )]
+    SeveralAddresses { sid: i64 },
+    #[error("myid file is missing: write the N of this server's server.N line into {}", path.display())]
+    MyIdMissing { path: PathBuf },
+    #[error("serverid {found} is not a number: {} must hold the N of this server's server.N line", path.display())]
+    MyIdNotANumber { found: String, path: PathBuf },
+    #[error("My id {sid} not in the peer list: there is no server.{sid} line; correct {} or the list", path.display())]
+    NotInList { sid: i64, path: PathBuf },
+    #[error(
+        "parameter: {key} must be in a separate dynamic config file: the one that dynamicConfigFile names"
+    )]
     InDynamicFileOnly { key: String },
+    #[error("Unrecognised parameter: {key} in {}; a dynamic file holds servers, groups and weights only", path.display())]
+    NotForDynamicFile { key: String, path: PathBuf },
+    #[error("dynamic file shouldn't have version inside: remove that line from {}", path.display())]
+    VersionInside { path: PathBuf },
     #[error(
-        "the configuration names {count} servers ({ids}), and ensembles are not served yet; \
-         keep one server.N line, or none, to run a single server"
+        "client address for this server (id = {sid}) in static config file is {fixed} is different from client \
+         address found in dynamic file: {listed}; keep one of the two"
     )]
-    Ensemble { count: usize, ids: String },
-    #[error(
-        "one server.N line with standaloneEnabled=false asks for an ensemble of one, which is not served yet; \
-         remove standaloneEnabled=false to run a single server"
-    )]
-    EnsembleOfOne,
+    ClientAddresses { sid: i64, fixed: String, listed: String },
     #[error(
         "{key}={value} is not honoured yet, and ignoring it would leave the server less protected than you \
          asked for; remove the key to start without it"
@@ -125,6 +146,8 @@ pub struct Config {
     /// 0 keeps a container that never had a child for ever.
     pub container_max_never_used_ms: u64,
     pub whitelist: Whitelist,
+    /// The other servers; `None` for a server alone.
+    pub ensemble: Option<Ensemble>,
     /// What the user should know about their settings; logged once at start.
     pub notices: Vec<String>,
 }
@@ -132,25 +155,43 @@ pub struct Config {
 impl Config {
     /// Reads a zoo.cfg. `system` are the `-D` properties of the command line.
     pub fn from_file(path: &Path, system: &SystemProperties) -> Result<Self, ConfigError> {
-        Self::from_properties(&Properties::load(path)?, system)
+        Self::read(&Properties::load(path)?, system, Some(path))
     }
 
+    /// The same from lines that came from nowhere: changes of the servers are then not written back.
     pub fn from_properties(file: &Properties, system: &SystemProperties) -> Result<Self, ConfigError> {
-        let settings = Settings::merge(file, system);
-        let notices = notices(&settings)?;
-        let quorum = Quorum::read(&settings)?;
-        quorum.check_standalone(settings.flag_or("standaloneEnabled", true)?)?;
-        Self::build(&settings, &quorum, notices)
+        Self::read(file, system, None)
     }
 
-    fn build(s: &Settings, quorum: &Quorum, notices: Vec<String>) -> Result<Self, ConfigError> {
-        let data_dir = directory(s, "dataDir")?
+    fn read(file: &Properties, system: &SystemProperties, path: Option<&Path>) -> Result<Self, ConfigError> {
+        let settings = Settings::merge(file, system);
+        let quorum = Quorum::read(&settings)?;
+        let mut notices = notices(&settings, quorum.is_distributed())?;
+        let data_dir = directory(&settings, "dataDir")?
             .ok_or(ConfigError::Missing { key: "dataDir", example: "dataDir=/var/lib/zookeeper" })?;
-        let (client_host, client_port) = client_address(s, quorum)?;
+        let ensemble = match quorum.is_distributed() {
+            true => Some(quorum.ensemble(&settings, &data_dir, path)?),
+            false => None,
+        };
+        if let Some(ensemble) = &ensemble {
+            notices.extend(ensemble.notices(&settings)?);
+        }
+        let client = client_address(&settings, &quorum, ensemble.as_ref())?;
+        Self::build(&settings, data_dir, client, ensemble, notices)
+    }
+
+    fn build(
+        s: &Settings,
+        data_dir: PathBuf,
+        (client_host, client_port): (Option<String>, u16),
+        ensemble: Option<Ensemble>,
+        notices: Vec<String>,
+    ) -> Result<Self, ConfigError> {
         let tick_time_ms = at_least_one(s, "tickTime", 3000)?;
         let (min, max) = session_timeouts(s, tick_time_ms)?;
         let not_negative = |key, default| s.number_or::<u32>(key, default);
         Ok(Self {
+            ensemble,
             data_log_dir: directory(s, "dataLogDir")?.unwrap_or_else(|| data_dir.clone()),
             data_dir,
             client_port,
@@ -249,23 +290,53 @@ fn session_timeouts(s: &Settings, tick_ms: i32) -> Result<(i32, i32), ConfigErro
     if min > max { Err(ConfigError::SessionTimeouts { min, max }) } else { Ok((min, max)) }
 }
 
-fn client_address(s: &Settings, quorum: &Quorum) -> Result<(Option<String>, u16), ConfigError> {
+/// Where clients are served: zoo.cfg's `clientPort`, or what stands after `;` in this server's line
+/// (`QuorumPeerConfig.setupClientPort`).
+fn client_address(
+    s: &Settings,
+    quorum: &Quorum,
+    ensemble: Option<&Ensemble>,
+) -> Result<(Option<String>, u16), ConfigError> {
     let host = s.text("clientPortAddress").filter(|h| !h.is_empty());
     let host = host.map(|h| h.trim_matches(['[', ']']).to_owned());
-    if let Some(port) = s.number("clientPort")? {
-        return Ok((host, port));
+    let port = s.number::<u16>("clientPort")?;
+    let listed = match ensemble {
+        Some(ensemble) => ensemble.me().and_then(|m| m.client.clone()),
+        None => quorum.lone_client_address(),
+    };
+    if let (Some(ensemble), Some(port), Some((listed_host, listed_port))) = (ensemble, port, &listed) {
+        let is_same_host = host.as_deref().is_none_or(|h| is_any(h) || h == listed_host);
+        if port != *listed_port || !is_same_host {
+            let fixed = format!("{}:{port}", host.as_deref().unwrap_or("0.0.0.0"));
+            let listed = format!("{listed_host}:{listed_port}");
+            return Err(ConfigError::ClientAddresses { sid: ensemble.sid, fixed, listed });
+        }
     }
-    let missing = ConfigError::Missing { key: "clientPort", example: "clientPort=2181" };
-    let (line_host, port) = quorum.client_address()?.ok_or(missing)?;
-    Ok((host.or(line_host), port))
+    let listed_host = |(host, port): (String, u16)| (Some(host).filter(|h| !is_any(h)), port);
+    match (port, listed.map(listed_host)) {
+        (Some(port), Some((listed_host, _))) if ensemble.is_some() => Ok((listed_host, port)),
+        (Some(port), _) => Ok((host, port)),
+        (None, Some((listed_host, port))) => Ok((host.or(listed_host), port)),
+        (None, None) => Err(ConfigError::Missing { key: "clientPort", example: "clientPort=2181" }),
+    }
+}
+
+fn is_any(host: &str) -> bool {
+    matches!(host, "0.0.0.0" | "::" | "0:0:0:0:0:0:0:0")
 }
 
 /// Sorts the keys by their standing; one line a kind.
-fn notices(settings: &Settings) -> Result<Vec<String>, ConfigError> {
+fn notices(settings: &Settings, is_distributed: bool) -> Result<Vec<String>, ConfigError> {
     let (mut not_yet, mut moot, mut unknown, mut doubled) = (vec![], vec![], vec![], vec![]);
     for (key, value) in settings.iter() {
-        match keys::standing(key) {
-            Standing::Honoured | Standing::Ensemble => {}
+        let standing = match keys::standing(key) {
+            Standing::Ensemble(_) | Standing::EnsembleUnsafe(_) if !is_distributed => continue,
+            Standing::Ensemble(usual) => Standing::NotYet(usual),
+            Standing::EnsembleUnsafe(usual) => Standing::NotYetUnsafe(usual),
+            standing => standing,
+        };
+        match standing {
+            Standing::Honoured | Standing::Ensemble(_) | Standing::EnsembleUnsafe(_) => {}
             Standing::NotYet(usual) if value.eq_ignore_ascii_case(usual) => {}
             Standing::NotYetUnsafe(usual) if value.eq_ignore_ascii_case(usual) => {}
             Standing::NotYet(_) => not_yet.push(key),

@@ -7,12 +7,8 @@ use zk_server::{Config, SystemProperties, Whitelist, documented_keys};
 
 use crate::{code, table};
 
-const STANDINGS: [(&str, &str); 5] = [
+const STANDINGS: [(&str, &str); 6] = [
     ("honoured", "It has its effect."),
-    (
-        "ensemble",
-        "It concerns an ensemble; a single server, Apache's too, does nothing with it. Not named at start.",
-    ),
     (
         "pending",
         "Known and without effect so far; named once at start unless its value is the harmless one, which is what happens anyway.",
@@ -21,6 +17,11 @@ const STANDINGS: [(&str, &str); 5] = [
         "refused",
         "Ignoring it would leave the server less protected than asked for: any value but the harmless one refuses the start.",
     ),
+    (
+        "pending in ensembles",
+        "As pending, for a server of an ensemble; a single server, Apache's too, does nothing with it.",
+    ),
+    ("refused in ensembles", "As refused, for a server of an ensemble."),
     (
         "moot",
         "It tunes a part of the Java server that does not exist here; without effect, and named once at start.",
@@ -96,7 +97,22 @@ fn defaults() -> BTreeMap<&'static str, String> {
         ("forceSync", if c.force_sync { "yes" } else { "no" }.to_owned()),
         ("fsync.warningthresholdms", format!("{} ms", c.fsync_warning_threshold_ms)),
         ("jute.maxbuffer", format!("{} bytes", c.jute_max_buffer)),
-        ("standaloneEnabled", "true; `false` with one `server.N` line is refused".to_owned()),
+        ("standaloneEnabled", "true; `false` makes an ensemble of one `server.N` line too".to_owned()),
+        ("initLimit", "required in an ensemble (ticks)".to_owned()),
+        ("syncLimit", "required in an ensemble (ticks)".to_owned()),
+        ("electionAlg", "3, which is all there is".to_owned()),
+        ("leaderServes", "yes".to_owned()),
+        ("peerType", "participant; the server's own line decides".to_owned()),
+        ("quorumListenOnAllIPs", "false".to_owned()),
+        ("cnxTimeout", "5000 ms".to_owned()),
+        ("electionPortBindRetry", "3 tries, 0 = without end; the quorum port's too".to_owned()),
+        ("connectToLearnerMasterLimit", "`initLimit`".to_owned()),
+        ("commitLogCount", "500 transactions".to_owned()),
+        ("snapshotSizeFactor", "0.33 of the newest snapshot".to_owned()),
+        ("multiAddress.enabled", "false".to_owned()),
+        ("fastleader.minNotificationInterval", "200 ms".to_owned()),
+        ("fastleader.maxNotificationInterval", "60000 ms".to_owned()),
+        ("leader.maxConcurrentSnapSyncs", "10; more wait".to_owned()),
         ("reconfigEnabled", c.reconfig_enabled.to_string()),
         ("dynamicConfigFile", "none".to_owned()),
         ("4lw.commands.whitelist", format!("all but {closed}, see four-letter-words.md")),
@@ -118,7 +134,7 @@ fn defaults() -> BTreeMap<&'static str, String> {
         ("tcpKeepAlive", c.tcp_keep_alive.to_string()),
         ("clientTcpKeepAlive", c.tcp_keep_alive.to_string()),
         ("nio.sessionlessCnxnTimeout", format!("{} ms", c.sessionless_timeout_ms)),
-        ("readonlymode.enabled", "false; opens `isro`, no more".to_owned()),
+        ("readonlymode.enabled", "false; serves readers without a quorum, and opens `isro`".to_owned()),
         ("emulate353TTLNodes", c.emulate_353_ttl_nodes.to_string()),
         ("closeSessionTxn.enabled", c.close_session_txn_enabled.to_string()),
         ("datadir.autocreate", c.datadir_autocreate.to_string()),
@@ -136,7 +152,7 @@ fn meaning(word: &str) -> &'static str {
         "envi" => "version, host, system and user, in the shape of Java's environment",
         "gtmk" => "the trace mask",
         "hash" => "the recent digests of the tree, by zxid",
-        "isro" => "`ro` or `rw`; here always `rw`",
+        "isro" => "`ro` or `rw`; `null` while no leader is known",
         "mntr" => "metrics, one `zk_…` line each",
         "ruok" => "`imok`",
         "srst" => "resets the server's statistics",
