@@ -121,4 +121,29 @@ mod tests {
         assert_eq!(refused(&["/nowhere", "-n", "3"]), "Path '/nowhere' does not exist. ");
         assert_eq!(parse(&args(&[here, here, "-n", "3"])).unwrap().2, 3);
     }
+
+    #[test]
+    fn what_the_kept_snapshots_do_not_need_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = dir.path().join("version-2");
+        std::fs::create_dir(&version).unwrap();
+        // Complete ones end so.
+        let complete = b"ZKSN......\0\0\0\x01/";
+        for zxid in ["1", "a", "14", "1e", "28"] {
+            std::fs::write(version.join(format!("snapshot.{zxid}")), complete).unwrap();
+        }
+        std::fs::write(version.join("snapshot.32"), b"cut off").unwrap();
+        for zxid in ["2", "b", "13", "15", "29"] {
+            std::fs::write(version.join(format!("log.{zxid}")), b"").unwrap();
+        }
+        assert_eq!(run(&args(&[dir.path().to_str().unwrap(), "-n", "3"])), 0);
+        let mut left: Vec<String> = std::fs::read_dir(&version)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        left.sort();
+        let expect =
+            ["log.13", "log.15", "log.29", "snapshot.14", "snapshot.1e", "snapshot.28", "snapshot.32"];
+        assert_eq!(left, expect, "the cut off one is not counted, and log.13 may reach beyond 14");
+    }
 }

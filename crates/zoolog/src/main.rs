@@ -94,10 +94,20 @@ fn four_letter_word(args: &[String]) -> i32 {
         eprintln!("Usage: zoolog four-letter-word <host> <port> <word>");
         return 1;
     };
+    // As long as the original waits (`FourLetterWordMain`).
+    let limit = std::time::Duration::from_secs(5);
     let ask = || -> std::io::Result<String> {
-        let port = port.parse().map_err(|_| std::io::Error::other(format!("{port} is no port")))?;
-        let mut stream = std::net::TcpStream::connect((host.as_str(), port))?;
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
+        use std::net::ToSocketAddrs as _;
+        let port: u16 = port.parse().map_err(|_| std::io::Error::other(format!("{port} is no port")))?;
+        let mut outcome = Err(std::io::Error::other("the name has no address"));
+        for address in (host.as_str(), port).to_socket_addrs()? {
+            outcome = std::net::TcpStream::connect_timeout(&address, limit);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        let mut stream = outcome?;
+        stream.set_read_timeout(Some(limit))?;
         stream.write_all(word.as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

@@ -46,7 +46,8 @@ struct Told {
 }
 
 fn tell(address: &HostPort) -> Told {
-    let conf = ask_word(address, "conf").unwrap_or_default();
+    // Who does not answer this will not answer more.
+    let Ok(conf) = ask_word(address, "conf") else { return Told::default() };
     let id = conf.lines().find_map(|line| line.strip_prefix("serverId=")?.trim().parse().ok());
     if let Some(config) = config_of(&conf) {
         return Told { id, config: Some(config) };

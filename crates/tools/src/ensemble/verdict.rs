@@ -146,7 +146,8 @@ fn advice_for_the_rest(ensemble: &Ensemble, voters: &Voters<'_>) -> String {
     let waiting: Vec<&Server> =
         voters.up.iter().filter(|server| !voters.serving.contains(server)).copied().collect();
     if !waiting.is_empty() {
-        let _ = write!(advice, "; {} runs, and could not be seen serving", names(&waiting, "and"));
+        let run = if waiting.len() == 1 { "runs" } else { "run" };
+        let _ = write!(advice, "; {} {run}, and could not be seen serving", names(&waiting, "and"));
     }
     let fewer = voters.up.split_last().map_or(&[][..], |(_, rest)| rest);
     if !voters.is_quorum(ensemble, fewer) {
