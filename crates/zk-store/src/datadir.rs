@@ -18,7 +18,7 @@ use zk_proto::Acl;
 use crate::error::StoreError;
 use crate::names::{DiskFile, list_logs, list_snapshots};
 use crate::snapshot::{Compression, SnapshotWriter, is_temporary, looks_valid};
-use crate::txnlog::{TxnLog, TxnLogOptions, TxnLogReader, last_logged_zxid, truncate_log};
+use crate::txnlog::{self, Entries, TxnLog, TxnLogOptions, TxnLogReader, last_logged_zxid, truncate_log};
 use lock::DirLock;
 
 pub use epochs::Epochs;
@@ -26,6 +26,9 @@ pub use purge::{Removed, SNAPSHOTS_RETAINED_MIN};
 pub use recovery::{RecoverOptions, Recovery, RecoveryEvent};
 
 const VERSION_DIR: &str = "version-2";
+
+/// Payload kept in memory as recent history, however few transactions that is.
+const RECENT_BYTES_MAX: usize = 64 << 20;
 
 /// Where a server keeps its state.
 #[derive(Debug, Clone)]
@@ -95,6 +98,26 @@ impl DataDir {
         TxnLogReader::open(&self.log_dir, from_zxid)
     }
 
+    /// The newest logged transactions, at most `count` of them, without gaps and up to the end of this server's
+    /// history; empty if the newest snapshot holds more than the log.
+    pub fn recent(&self, count: usize) -> Result<Entries, StoreError> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        txnlog::recent(&self.log_dir, self.snapshot_zxids()?, count, RECENT_BYTES_MAX)
+    }
+
+    /// Every transaction behind `after`, up to `upto`, the last one known to be in the log and synced: the log may go
+    /// on being written meanwhile, what stands behind `upto` is not looked at.
+    ///
+    /// `None` if the log does not provably reach back to `after`, has a gap (ZOOKEEPER-4925), ends before `upto`, or
+    /// would give more than `bytes_max` of payload. It proves to reach back if it holds `after`, or its neighbour in
+    /// the same epoch; if `after` is a new epoch's beginning (counter 0), if it holds what comes directly before and
+    /// after. Reading stops at the first thing that rules the answer out.
+    pub fn read_after(&self, after: i64, upto: i64, bytes_max: u64) -> Result<Option<Entries>, StoreError> {
+        txnlog::read_after(&self.log_dir, &self.snapshot_zxids()?, after, upto, bytes_max)
+    }
+
     /// The last whole transaction in the log.
     pub fn last_logged_zxid(&self) -> Result<Option<i64>, StoreError> {
         last_logged_zxid(&self.log_dir)
@@ -121,6 +144,12 @@ impl DataDir {
         Ok(list_snapshots(&self.snap_dir)?.into_iter().filter(|s| looks_valid(&s.path)).take(count).collect())
     }
 
+    /// Bytes of the newest snapshot that looks whole, 0 without any: what `snapshotSizeFactor` is a factor of
+    /// (`ZKDatabase.calculateTxnLogSizeLimit`).
+    pub fn newest_snapshot_bytes(&self) -> Result<u64, StoreError> {
+        sum_bytes(&self.valid_snapshots(1)?)
+    }
+
     /// Bytes of all snapshots (`datadir_size`).
     pub fn snapshot_bytes(&self) -> Result<u64, StoreError> {
         sum_bytes(&list_snapshots(&self.snap_dir)?)
@@ -134,6 +163,10 @@ impl DataDir {
     /// The server's id; `None` without a `myid` file.
     pub fn myid(&self) -> Result<Option<i64>, StoreError> {
         small_file::read_number(&self.data_dir.join("myid"))
+    }
+
+    fn snapshot_zxids(&self) -> Result<Vec<i64>, StoreError> {
+        Ok(list_snapshots(&self.snap_dir)?.into_iter().map(|snapshot| snapshot.zxid).collect())
     }
 
     fn refuse_swapped(&self) -> Result<(), StoreError> {

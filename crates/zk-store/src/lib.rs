@@ -29,6 +29,6 @@ pub use snapshot::{
     StreamError, ZxidDigest, encode_node, looks_valid, read_snapshot, stream_end, stream_head,
 };
 pub use txnlog::{
-    LogEnd, LogFileReader, LogRecord, LogStep, SyncReport, TornTail, TxnLog, TxnLogOptions, TxnLogReader,
-    last_logged_zxid, truncate_log,
+    Entries, LogEnd, LogFileReader, LogRecord, LogStep, SyncReport, TornTail, TxnLog, TxnLogOptions,
+    TxnLogReader, last_logged_zxid, truncate_log,
 };

@@ -6,12 +6,15 @@
 //! checksum covers is wrong).
 
 mod file_reader;
+mod history;
 mod reader;
 mod torn;
 mod truncate;
 mod writer;
 
 pub use file_reader::{LogEnd, LogFileReader, LogRecord, LogStep};
+pub use history::Entries;
+pub(crate) use history::{Recent, read_after, recent};
 pub use reader::{TxnLogReader, last_logged_zxid};
 pub use torn::TornTail;
 pub(crate) use truncate::cut_torn_tail;
@@ -32,16 +35,8 @@ pub(crate) fn checksum(payload: &[u8]) -> i64 {
 }
 
 /// Whether `next` may directly follow `prev`: one more in the same epoch, or the first of a later epoch
-/// (ZOOKEEPER-4925). A later epoch may also begin with what a new leader found unfinished, so only the counter's
-/// start is asked for.
-pub(crate) fn follows(prev: i64, next: i64) -> bool {
-    let (prev_epoch, next_epoch) = (prev >> 32, next >> 32);
-    if next_epoch == prev_epoch {
-        next == prev + 1
-    } else {
-        next_epoch > prev_epoch && next & 0xffff_ffff == 1
-    }
-}
+/// (ZOOKEEPER-4925). Every leader's first transaction has counter 1 (`Leader.lead`).
+pub(crate) use zk_proto::quorum::zxid::follows;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -9,11 +9,11 @@ use std::fs;
 use bytes::Bytes;
 use zk_proto::txn::TxnEntry;
 
-use super::DataDir;
+use super::{DataDir, RECENT_BYTES_MAX};
 use crate::error::StoreError;
 use crate::names::{DiskFile, list_snapshots, sync_dir};
 use crate::snapshot::{SnapshotPart, SnapshotTail, looks_valid, read_snapshot};
-use crate::txnlog::{TornTail, TxnLogReader, cut_torn_tail, follows};
+use crate::txnlog::{Entries, Recent, TornTail, TxnLogReader, cut_torn_tail, follows};
 
 /// Apache gives up after as many.
 const SNAPSHOTS_TRIED_MAX: usize = 100;
@@ -27,11 +27,13 @@ pub struct RecoverOptions {
     pub db_autocreate: bool,
     /// Replays a log with transactions missing in it, which is otherwise refused.
     pub accept_gaps: bool,
+    /// How many of the newest transactions to keep for [`Recovery::recent`] (`commitLogCount`).
+    pub recent_max: usize,
 }
 
 impl Default for RecoverOptions {
     fn default() -> Self {
-        Self { trust_empty_snapshot: false, db_autocreate: true, accept_gaps: false }
+        Self { trust_empty_snapshot: false, db_autocreate: true, accept_gaps: false, recent_max: 0 }
     }
 }
 
@@ -66,6 +68,8 @@ pub struct Recovery {
     pub torn: Option<TornTail>,
     /// A snapshot must be written before the first transaction is logged: later starts refuse logs without one.
     pub needs_snapshot: bool,
+    /// The newest logged transactions, as [`DataDir::recent`] finds them: those before the snapshot are among them.
+    pub recent: Entries,
 }
 
 type Take<'a> = &'a mut dyn FnMut(RecoveryEvent) -> Result<(), String>;
@@ -84,6 +88,7 @@ impl DataDir {
             txn_bytes: 0,
             torn: None,
             needs_snapshot: false,
+            recent: Vec::new(),
         };
         match loaded {
             Some((snapshot, tail)) => {
@@ -140,6 +145,7 @@ impl DataDir {
         take: Take<'_>,
     ) -> Result<(), StoreError> {
         let start = recovery.last_zxid.max(0);
+        let mut recent = Recent::new(self.snapshot_zxids()?, options.recent_max, RECENT_BYTES_MAX);
         let mut reader = TxnLogReader::open(self.log_dir(), start + 1)?.accept_gaps(options.accept_gaps);
         while let Some(record) = reader.next_record()? {
             let path = reader.path().unwrap_or(self.log_dir());
@@ -152,6 +158,7 @@ impl DataDir {
             recovery.txns += 1;
             recovery.txn_bytes += record.payload.len() as u64;
             recovery.last_zxid = recovery.last_zxid.max(record.zxid);
+            recent.push(record.zxid, record.payload.clone());
             emit(take, RecoveryEvent::Txn { entry, payload: record.payload }, path)?;
         }
         if let Some(torn) = reader.torn_tail() {
@@ -162,6 +169,11 @@ impl DataDir {
             cut_torn_tail(torn)?;
             recovery.torn = Some(torn.clone());
         }
+        recovery.recent = match recent.is_bounded() {
+            true => recent.into_entries(),
+            // More may stand in the log before the snapshot.
+            false => self.recent(options.recent_max)?,
+        };
         Ok(())
     }
 
@@ -180,7 +192,7 @@ impl DataDir {
 /// upgrade from 3.4) may begin anywhere.
 fn starts_after(recovery: &Recovery, zxid: i64) -> bool {
     match &recovery.snapshot {
-        Some(snapshot) => follows(snapshot.zxid, zxid) || zxid >> 32 > snapshot.zxid >> 32,
+        Some(snapshot) => follows(snapshot.zxid, zxid),
         None => true,
     }
 }

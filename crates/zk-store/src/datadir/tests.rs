@@ -100,6 +100,38 @@ fn a_snapshot_alone_gives_its_name_as_the_last_zxid() {
 }
 
 #[test]
+fn recovery_tells_the_newest_transactions_those_before_the_snapshot_too() {
+    let root = root();
+    let dir = open(&root);
+    write_snapshot(&dir, 0);
+    write_log(dir.log_dir(), 1..=4);
+    write_snapshot(&dir, 4);
+    write_log(dir.log_dir(), 5..=6);
+    for (recent_max, expect) in [(0, vec![]), (2, vec![5, 6]), (3, vec![4, 5, 6]), (9, (1..=6).collect())] {
+        let options = RecoverOptions { recent_max, ..RecoverOptions::default() };
+        let recent = recover(&dir, &options).expect("recovered").0.recent;
+        assert_eq!(recent, dir.recent(recent_max).expect("read"));
+        assert_eq!(recent.into_iter().map(|(zxid, _)| zxid).collect::<Vec<_>>(), expect);
+    }
+}
+
+#[test]
+fn what_is_missing_before_the_snapshot_does_not_matter() {
+    let root = root();
+    let dir = open(&root);
+    let (e1, e2) = (1 << 32, 2 << 32);
+    write_log(dir.log_dir(), e1 + 1..=e1 + 3);
+    write_snapshot(&dir, e2 + 1);
+    write_log(dir.log_dir(), e2 + 2..=e2 + 3);
+    assert_eq!(recovered(&dir).1.txns, [e2 + 2, e2 + 3]);
+    // Without it, a whole epoch's beginning would be missing.
+    write_snapshot(&dir, e1 + 2);
+    fs::write(dir.snap_dir().join("snapshot.200000001"), b"cut").expect("written");
+    let got = recover(&dir, &RecoverOptions::default());
+    assert!(matches!(got, Err(StoreError::Gap { .. })), "{got:?}");
+}
+
+#[test]
 fn a_damaged_snapshot_gives_way_to_an_older_one_and_the_log_between() {
     let root = root();
     let dir = open(&root);

@@ -10,7 +10,7 @@ use crate::names::{DiskFile, list_logs};
 /// The transactions of all logs in a directory, in order.
 ///
 /// Damage at the end of a file that is not the last is tolerated only when the next file goes on where it stopped:
-/// then nothing is missing. Two transactions of one epoch that are not neighbours are an error unless gaps are accepted.
+/// then nothing is missing. Two transactions that are not neighbours are an error unless gaps are accepted.
 #[derive(Debug)]
 pub struct TxnLogReader {
     /// Files not opened yet, newest first.
@@ -37,6 +37,12 @@ impl TxnLogReader {
     /// Takes transactions that are not contiguous too, with a warning.
     pub fn accept_gaps(mut self, accept: bool) -> Self {
         self.accept_gaps = accept;
+        self
+    }
+
+    /// Hands out the records before the wanted one too, as far as its file reaches back.
+    pub(crate) fn whole_files(mut self) -> Self {
+        self.from_zxid = i64::MIN;
         self
     }
 
@@ -102,8 +108,9 @@ impl TxnLogReader {
 
     fn check_step(&self, last: i64, zxid: i64) -> Result<(), StoreError> {
         let path = || self.path().unwrap_or(Path::new("")).to_owned();
-        let hole = zxid >> 32 == last >> 32 && zxid > last + 1;
-        if hole && !self.accept_gaps {
+        let hole = zxid > last && !follows(last, zxid);
+        // What is missing before the first wanted transaction concerns nobody: a snapshot holds it.
+        if hole && !self.accept_gaps && last >= self.from_zxid {
             return Err(StoreError::Gap { after: last, found: zxid, path: path() });
         }
         if hole || zxid <= last {
