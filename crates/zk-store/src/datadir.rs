@@ -5,10 +5,12 @@
 //! neither makes nor honours it.
 
 mod epochs;
+mod install;
 mod lock;
 mod purge;
 mod recovery;
 mod small_file;
+mod truncate;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,12 +20,13 @@ use zk_proto::Acl;
 use crate::error::StoreError;
 use crate::names::{DiskFile, list_logs, list_snapshots};
 use crate::snapshot::{Compression, SnapshotWriter, is_temporary, looks_valid};
-use crate::txnlog::{self, Entries, TxnLog, TxnLogOptions, TxnLogReader, last_logged_zxid, truncate_log};
+use crate::txnlog::{self, Entries, TxnLog, TxnLogOptions, TxnLogReader, last_logged_zxid};
 use lock::DirLock;
 
 pub use epochs::Epochs;
 pub use purge::{Removed, SNAPSHOTS_RETAINED_MIN};
 pub use recovery::{RecoverOptions, Recovery, RecoveryEvent};
+pub use truncate::Truncated;
 
 const VERSION_DIR: &str = "version-2";
 
@@ -59,8 +62,8 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes what is missing, takes the lock, refuses swapped directories (ZOOKEEPER-2967), and clears away
-    /// snapshots that were never finished.
+    /// Makes what is missing, takes the lock, refuses swapped directories (ZOOKEEPER-2967), finishes the installation
+    /// of a received snapshot, and clears away snapshots that were never finished.
     pub fn open(options: &DataDirOptions) -> Result<Self, StoreError> {
         let data_dir = options.data_dir.clone();
         let log_root = options.log_dir.clone().unwrap_or_else(|| data_dir.clone());
@@ -74,6 +77,7 @@ impl DataDir {
         }
         let dir = Self { data_dir, log_root, snap_dir, log_dir, _locks: locks };
         dir.refuse_swapped()?;
+        dir.finish_installation()?;
         dir.remove_temporaries()?;
         Ok(dir)
     }
@@ -123,11 +127,6 @@ impl DataDir {
         last_logged_zxid(&self.log_dir)
     }
 
-    /// Removes every logged transaction after `zxid`; the tree is to be recovered anew. No log may be open.
-    pub fn truncate_log(&self, zxid: i64) -> Result<Option<i64>, StoreError> {
-        truncate_log(&self.log_dir, zxid)
-    }
-
     /// Begins a snapshot, see [`SnapshotWriter::create`].
     pub fn begin_snapshot<'a>(
         &self,
@@ -136,6 +135,8 @@ impl DataDir {
         sessions: &[(i64, i32)],
         acls: impl ExactSizeIterator<Item = (i64, &'a [Acl])>,
     ) -> Result<SnapshotWriter, StoreError> {
+        // One that is complete may still have the temporary name the new one will use.
+        self.finish_installation()?;
         SnapshotWriter::create(&self.snap_dir, zxid, compression, sessions, acls)
     }
 

@@ -58,6 +58,10 @@ pub enum StoreError {
     #[error("{}: {why}", path.display())]
     Epochs { path: PathBuf, why: String },
 
+    /// The history here does not lead to where the leader wants it cut. Nothing was changed.
+    #[error("cannot cut the history back to 0x{zxid:x}: {why}. Only the leader's snapshot helps")]
+    CannotTruncate { zxid: i64, why: String },
+
     /// The caller refused a part of a snapshot or a transaction.
     #[error("{} holds what cannot be applied: {why}", path.display())]
     Refused { path: PathBuf, why: String },

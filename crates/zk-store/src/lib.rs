@@ -1,6 +1,6 @@
 //! Transaction logs, snapshots, epoch files: a coordination server's data directory in Apache ZooKeeper's formats.
 //!
-//! What is here: writing and reading `log.<zxid>` ([`TxnLog`], [`TxnLogReader`], [`truncate_log`]) and
+//! What is here: writing and reading `log.<zxid>` ([`TxnLog`], [`TxnLogReader`]) and
 //! `snapshot.<zxid>` ([`SnapshotWriter`], [`read_snapshot`]), the layout around them ([`DataDir`]: lock, epochs,
 //! `myid`, recovery, purge). What is not here: the tree. Recovery hands out [`RecoveryEvent`]s (sessions, ACLs,
 //! nodes, transactions) and the caller builds its state from them.
@@ -14,13 +14,15 @@
 
 mod error;
 mod names;
+mod steps;
 
 mod datadir;
 mod snapshot;
 mod txnlog;
 
 pub use datadir::{
-    DataDir, DataDirOptions, Epochs, RecoverOptions, Recovery, RecoveryEvent, Removed, SNAPSHOTS_RETAINED_MIN,
+    DataDir, DataDirOptions, Epochs, RecoverOptions, Recovery, RecoveryEvent, Removed,
+    SNAPSHOTS_RETAINED_MIN, Truncated,
 };
 pub use error::StoreError;
 pub use names::{DiskFile, list_logs, list_snapshots, log_name, snapshot_name};
@@ -30,5 +32,5 @@ pub use snapshot::{
 };
 pub use txnlog::{
     Entries, LogEnd, LogFileReader, LogRecord, LogStep, SyncReport, TornTail, TxnLog, TxnLogOptions,
-    TxnLogReader, last_logged_zxid, truncate_log,
+    TxnLogReader, last_logged_zxid,
 };

@@ -30,13 +30,15 @@ pub fn list_logs(dir: &Path) -> Result<Vec<DiskFile>, StoreError> {
 
 /// All files in `dir` named as snapshots, valid or not, newest first.
 pub fn list_snapshots(dir: &Path) -> Result<Vec<DiskFile>, StoreError> {
-    let mut found = list(dir, |name| {
-        parse(name, "snapshot")
-            .filter(|(_, ext)| Compression::from_extension(*ext).is_some())
-            .map(|(zxid, _)| zxid)
-    })?;
+    let mut found = list(dir, snapshot_zxid)?;
     found.reverse();
     Ok(found)
+}
+
+/// The zxid in a snapshot's file name.
+pub(crate) fn snapshot_zxid(name: &str) -> Option<i64> {
+    let (zxid, extension) = parse(name, "snapshot")?;
+    Compression::from_extension(extension).map(|_| zxid)
 }
 
 /// Makes names created, renamed or removed in `dir` survive a power cut.

@@ -20,7 +20,7 @@ pub use reader::{SnapshotPart, SnapshotTail, looks_valid, read_snapshot};
 pub use stream::{SNAPSHOT_PART_BYTES_MAX, SnapshotStream, StreamError, stream_end, stream_head};
 pub use writer::{SnapshotWriter, encode_node};
 
-pub(crate) use writer::is_temporary;
+pub(crate) use writer::{is_temporary, temporary_name};
 
 pub(crate) const MAGIC: [u8; 4] = *b"ZKSN";
 pub(crate) const VERSION: i32 = 2;

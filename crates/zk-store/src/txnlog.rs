@@ -17,8 +17,7 @@ pub use history::Entries;
 pub(crate) use history::{Recent, read_after, recent};
 pub use reader::{TxnLogReader, last_logged_zxid};
 pub use torn::TornTail;
-pub(crate) use truncate::cut_torn_tail;
-pub use truncate::truncate_log;
+pub(crate) use truncate::{cut_torn_tail, truncation_steps};
 pub use writer::{SyncReport, TxnLog, TxnLogOptions};
 
 pub(crate) const MAGIC: [u8; 4] = *b"ZKLG";

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::{DataDir, small_file};
 use crate::error::StoreError;
+use crate::steps::temporary_of;
 
 const ACCEPTED: &str = "acceptedEpoch";
 const CURRENT: &str = "currentEpoch";
@@ -27,7 +28,7 @@ impl DataDir {
         let zxid_epoch = last_zxid.max(0) >> 32;
         let mut current = self.read_or_create(CURRENT, zxid_epoch)?;
         if current < zxid_epoch {
-            let leftover = small_file::read_number(&small_file::temporary_of(&self.epoch_path(CURRENT)))?;
+            let leftover = small_file::read_number(&temporary_of(&self.epoch_path(CURRENT)))?;
             let Some(adopted) = leftover.filter(|epoch| *epoch >= zxid_epoch) else {
                 return Err(self
                     .epoch_error(CURRENT, format!("epoch {current} is older than the log's, {zxid_epoch}")));

@@ -78,6 +78,8 @@ impl DataDir {
     /// Hands out the state on disk. `take` refuses an event with a reason, which ends recovery (for a part of a
     /// snapshot: makes it unreadable). A torn tail is cut off the newest log and told in the result.
     pub fn recover(&self, options: &RecoverOptions, take: Take<'_>) -> Result<Recovery, StoreError> {
+        self.finish_installation()?;
+        self.refuse_half_installed()?;
         let loaded = self.load_snapshot(take)?;
         let trusted = self.consume_initialize()? || options.db_autocreate;
         let mut recovery = Recovery {

@@ -10,6 +10,8 @@ use super::*;
 use crate::snapshot::{SnapshotPart, SnapshotTail, encode_node};
 use crate::txnlog::testing::{payload, read_all, write_log};
 
+mod interruptions;
+
 fn root() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }

@@ -22,6 +22,11 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     name.starts_with(TEMPORARY_PREFIX)
 }
 
+/// What a snapshot is called until it is complete.
+pub(crate) fn temporary_name(zxid: i64) -> String {
+    format!("{TEMPORARY_PREFIX}{zxid:x}")
+}
+
 /// Writes one node as snapshots hold it. `path` is `""` for the root; `acl` is an id of the ACL cache, -1 for
 /// `world:anyone` with every permission.
 pub fn encode_node(w: &mut Writer, path: &str, data: Option<&[u8]>, acl: i64, stat: &StatPersisted) {
@@ -53,7 +58,7 @@ impl SnapshotWriter {
         sessions: &[(i64, i32)],
         acls: impl ExactSizeIterator<Item = (i64, &'a [Acl])>,
     ) -> Result<Self, StoreError> {
-        let temporary = dir.join(format!("{TEMPORARY_PREFIX}{zxid:x}"));
+        let temporary = dir.join(temporary_name(zxid));
         let file = File::create(&temporary).map_err(StoreError::io("create", &temporary))?;
         let sink = Sink::new(file, compression).map_err(StoreError::io("write to", &temporary))?;
         let target = dir.join(snapshot_name(zxid, compression));
@@ -78,7 +83,19 @@ impl SnapshotWriter {
     }
 
     /// Seals the snapshot, with the trailers of 3.6 and 3.9 if given, and makes it visible and durable.
-    pub fn finish(mut self, tail: SnapshotTail) -> Result<DiskFile, StoreError> {
+    pub fn finish(self, tail: SnapshotTail) -> Result<DiskFile, StoreError> {
+        let (dir, temporary) = (self.dir.clone(), self.temporary.clone());
+        let file = self.complete(tail)?;
+        if let Err(e) = fs::rename(&temporary, &file.path) {
+            discard(&temporary);
+            return Err(StoreError::io("finish", &file.path)(e));
+        }
+        sync_dir(&dir)?;
+        Ok(file)
+    }
+
+    /// Seals and syncs the snapshot under its temporary name, which it keeps. Returns what it is to be called.
+    pub(crate) fn complete(mut self, tail: SnapshotTail) -> Result<DiskFile, StoreError> {
         let mut end = Writer::new();
         end.string(END_PATH);
         self.put(end.as_slice())?;
@@ -96,15 +113,10 @@ impl SnapshotWriter {
             self.seal()?;
         }
         let out = self.out.take().expect("finish consumes the writer");
-        let published = out
-            .into_inner()
-            .finish()
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&self.temporary, &self.target));
-        if published.is_err() {
-            self.discard();
+        if let Err(e) = out.into_inner().finish().and_then(|file| file.sync_all()) {
+            discard(&self.temporary);
+            return Err(StoreError::io("finish", &self.target)(e));
         }
-        published.map_err(StoreError::io("finish", &self.target))?;
         sync_dir(&self.dir)?;
         Ok(DiskFile { zxid: self.zxid, path: self.target.clone() })
     }
@@ -121,18 +133,18 @@ impl SnapshotWriter {
         let out = self.out.as_mut().expect("only finish takes it, and finish consumes the writer");
         out.write_all(bytes).map_err(StoreError::io("write to", &self.temporary))
     }
+}
 
-    fn discard(&self) {
-        if let Err(e) = fs::remove_file(&self.temporary) {
-            tracing::warn!(path = %self.temporary.display(), error = %e, "cannot remove an unfinished snapshot");
-        }
+fn discard(temporary: &Path) {
+    if let Err(e) = fs::remove_file(temporary) {
+        tracing::warn!(path = %temporary.display(), error = %e, "cannot remove an unfinished snapshot");
     }
 }
 
 impl Drop for SnapshotWriter {
     fn drop(&mut self) {
         if self.out.is_some() {
-            self.discard();
+            discard(&self.temporary);
         }
     }
 }

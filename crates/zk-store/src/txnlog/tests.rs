@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::testing::{options, payload, payload_of, read_all, write_log, zxids};
-use super::{TxnLog, TxnLogOptions, TxnLogReader, last_logged_zxid, truncate_log};
+use super::{TxnLog, TxnLogOptions, TxnLogReader, last_logged_zxid, truncation_steps};
 use crate::error::StoreError;
+use crate::steps::run_all;
 
 fn dir() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")
@@ -273,8 +274,7 @@ fn truncation_keeps_everything_up_to_the_zxid() {
         write_log(dir.path(), 1..=3);
         write_log(dir.path(), 4..=6);
         write_log(dir.path(), 7..=9);
-        let kept = truncate_log(dir.path(), keep).expect("truncated");
-        assert_eq!(kept, (keep > 0).then_some(keep));
+        run_all(&truncation_steps(dir.path(), keep).expect("planned")).expect("truncated");
         assert_eq!(zxids(dir.path(), 0), (1..=keep).collect::<Vec<_>>());
         write_log(dir.path(), keep + 1..=keep + 2);
         assert_eq!(zxids(dir.path(), 0), (1..=keep + 2).collect::<Vec<_>>());
