@@ -80,6 +80,50 @@ const ONE_SHOT: &[&str] = &[
     "removewatches TWIN/a",
     "addauth digest me:secret",
     "addauth",
+    "config",
+    "config -c",
+    "config -s -w",
+    "create TWIN/quota x",
+    "create TWIN/quota/below x",
+    "setquota TWIN/quota",
+    "setquota -n 5",
+    "setquota -n 0 TWIN/quota",
+    "setquota -b -1 TWIN/quota",
+    "setquota -n x TWIN/quota",
+    "setquota -n 5 -b 3 TWIN/quota",
+    "setquota -n 5 TWIN/nope",
+    "setquota -n 5 relative",
+    "setquota -n 5 /zookeeper/quota/x",
+    "setquota -n 1 TWIN/quota",
+    "setquota -B 100 TWIN/quota",
+    "setquota -N 7 TWIN/quota",
+    "setquota -b 1 TWIN/quota",
+    "setquota -n 5 TWIN/quota/below",
+    "setquota -n 5 TWIN",
+    "listquota TWIN/quota",
+    "listquota TWIN/nope",
+    "listquota",
+    "create TWIN/quota/second abc",
+    "listquota TWIN/quota",
+    "delquota -n TWIN/quota",
+    "delquota -b -n TWIN/quota",
+    "delquota -N TWIN/quota",
+    "listquota TWIN/quota",
+    "delquota TWIN/nope",
+    "delquota",
+    "delquota TWIN/quota",
+    "listquota TWIN/quota",
+    "ls /zookeeper/quota",
+    "reconfig",
+    "reconfig -s",
+    "reconfig -x",
+    "reconfig -add 9=localhost:1:2;3 -members 1=localhost:1:2;3",
+    "reconfig -members 1=localhost:1:2;3 -file /nowhere",
+    "reconfig -file /nowhere",
+    "reconfig -v zz -add 9=localhost:1:2;3",
+    "reconfig -add",
+    "reconfig -add 9=localhost:1:2;3",
+    "reconfig -remove 1",
     "deleteall TWIN",
 ];
 
@@ -146,8 +190,10 @@ fn theirs(server: &Server, words: &[String], input: &str) -> Result<std::process
 /// Both streams and the code, without what differs from call to call: times, transaction ids, session ids.
 fn shown(output: std::process::Output, typed: &str) -> String {
     let stream = |bytes: &[u8]| -> String {
-        let text = String::from_utf8_lossy(bytes)
-            .replace("org.apache.commons.cli.UnrecognizedOptionException: ", "");
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        for exception in ["UnrecognizedOption", "MissingOption", "MissingArgument", "AlreadySelected"] {
+            text = text.replace(&format!("org.apache.commons.cli.{exception}Exception: "), "");
+        }
         // Another thread prints events, between any two lines of the first, and the end may cut it short.
         let (events, lines): (Vec<_>, Vec<_>) = text
             .lines()

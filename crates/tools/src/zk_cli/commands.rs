@@ -1,15 +1,15 @@
 //! The commands of zkCli, one table: name, what it takes, what it does.
 
 use bytes::Bytes;
-use zk_client::{AddWatchMode, CreateMode, ErrorCode, Reply, WatchType, ZkClient, ZkError, op, open_acl};
+use zk_client::{AddWatchMode, CreateMode, ErrorCode, WatchType, ZkClient, ZkError, op, open_acl};
 use zk_proto::path::validate;
 
 use super::line::Args;
-use super::{Cli, CliError, print};
+use super::{Cli, CliError, print, quota, reconfig};
 use crate::out::{say, say_line};
 use std::sync::atomic::Ordering;
 
-type Done = Result<(), CliError>;
+pub(super) type Done = Result<(), CliError>;
 
 /// One command. `options` are its letters, those that take a value followed by `:`.
 struct Command {
@@ -38,20 +38,24 @@ const COMMANDS: &[Command] = &[
     Command { name: "create", usage: "[-s] [-e] [-c] [-t ttl] path [data] [acl]", options: "sect:", run: Session(create) },
     Command { name: "delete", usage: "[-v version] path", options: "v:", run: Session(delete) },
     Command { name: "deleteall", usage: "path [-b batch size]", options: "b:", run: Session(delete_all) },
+    Command { name: "delquota", usage: "[-n|-b|-N|-B] path", options: "nbNB", run: Session(quota::delete) },
     Command { name: "get", usage: "[-s] [-w] [-b] [-x] path", options: "swbx", run: Session(get) },
     Command { name: "getAcl", usage: "[-s] path", options: "s", run: Session(get_acl) },
     Command { name: "getAllChildrenNumber", usage: "path", options: "", run: Session(get_all_children_number) },
     Command { name: "getEphemerals", usage: "path", options: "", run: Session(get_ephemerals) },
     Command { name: "history", usage: "", options: "", run: Line(history) },
+    Command { name: "listquota", usage: "path", options: "", run: Session(quota::list) },
     Command { name: "ls", usage: "[-s] [-w] [-R] path", options: "swR", run: Session(ls) },
     Command { name: "ls2", usage: "path [watch]", options: "w", run: Session(ls2) },
     Command { name: "printwatches", usage: "on|off", options: "", run: Line(print_watches) },
     Command { name: "quit", usage: "", options: "", run: Line(quit) },
+    Command { name: "reconfig", usage: reconfig::USAGE, options: "sv: file: members: add: remove:", run: Session(reconfig::run) },
     Command { name: "redo", usage: "cmdno", options: "", run: Line(redo) },
     Command { name: "removewatches", usage: "path [-c|-d|-a] [-l]", options: "cdal", run: Session(remove_watches) },
     Command { name: "rmr", usage: "path", options: "b:", run: Session(delete_all) },
     Command { name: "set", usage: "path data [-s] [-v version] [-b]", options: "sv:b", run: Session(set) },
     Command { name: "setAcl", usage: "[-s] [-v version] [-R] path acl", options: "sv:R", run: Session(set_acl) },
+    Command { name: "setquota", usage: "-n|-b|-N|-B val path", options: "n:b:N:B:", run: Session(quota::set) },
     Command { name: "stat", usage: "[-w] path", options: "w", run: Session(stat) },
     Command { name: "sync", usage: "path", options: "", run: Session(sync) },
     Command { name: "version", usage: "", options: "", run: Line(version) },
@@ -113,7 +117,7 @@ const EXPLAINED: [(&str, &str); 2] = [
 ];
 
 /// The original's words for a path that cannot be one.
-fn bad_path(path: &str, error: impl std::fmt::Display) -> CliError {
+pub(super) fn bad_path(path: &str, error: impl std::fmt::Display) -> CliError {
     let why = error.to_string();
     // What is wrong with the whole is said alone, what is wrong at a place with the path.
     CliError::new(match why.starts_with("Path ") {
@@ -128,22 +132,26 @@ fn refused_acl(error: ZkError, acl_is_empty: bool, path: &str) -> CliError {
     CliError::refused(&error, path)
 }
 
+/// What a request of the client becomes.
+pub(super) trait Answer<T>: Future<Output = Result<T, ZkError>> {}
+impl<T, F: Future<Output = Result<T, ZkError>>> Answer<T> for F {}
+
 /// One command under way.
-struct Call<'a> {
-    zk: &'a ZkClient,
+pub(super) struct Call<'a> {
+    pub(super) zk: &'a ZkClient,
     runtime: &'a tokio::runtime::Runtime,
-    args: &'a Args,
+    pub(super) args: &'a Args,
     command: &'static Command,
 }
 
 impl Call<'_> {
-    fn usage(&self) -> CliError {
+    pub(super) fn usage(&self) -> CliError {
         let explained = EXPLAINED.iter().find(|(name, _)| *name == self.command.name);
         let options = explained.map_or("", |(_, options)| options);
         CliError::new(format!("{} {}{options}", self.command.name, self.command.usage))
     }
 
-    fn word(&self, index: usize) -> Result<&str, CliError> {
+    pub(super) fn word(&self, index: usize) -> Result<&str, CliError> {
         self.args.plain(index).ok_or_else(|| self.usage())
     }
 
@@ -163,8 +171,13 @@ impl Call<'_> {
         }
     }
 
-    fn wait<T>(&self, reply: Reply<T>, path: &str) -> Result<T, CliError> {
-        self.runtime.block_on(reply).map_err(|error| CliError::refused(&error, path))
+    pub(super) fn wait<T>(&self, reply: impl Answer<T>, path: &str) -> Result<T, CliError> {
+        self.ask(reply).map_err(|error| CliError::refused(&error, path))
+    }
+
+    /// The answer, for who looks at refusals more closely.
+    pub(super) fn ask<T>(&self, reply: impl Answer<T>) -> Result<T, ZkError> {
+        self.runtime.block_on(reply)
     }
 
     /// `-w`, or 3.4's `get path watch`.
@@ -180,7 +193,7 @@ impl Call<'_> {
         self.args.has('w') || old_form
     }
 
-    fn print_stat_if_asked(&self, stat: &zk_client::Stat) {
+    pub(super) fn print_stat_if_asked(&self, stat: &zk_client::Stat) {
         if self.args.has('s') {
             say_line!("{}", print::stat(stat));
         }
@@ -231,15 +244,14 @@ fn config(call: &Call<'_>) -> Done {
     Ok(())
 }
 
-/// `host:port,host:port` of the servers in a configuration that tell where clients reach them.
-fn client_addresses(config: &str) -> String {
-    let address = |line: &str| {
-        let (_, server) = line.strip_prefix("server.")?.split_once('=')?;
-        let (host, client) = server.split_once(';')?;
-        let host = host.split(':').next()?;
-        Some(if client.contains(':') { client.replace("0.0.0.0", host) } else { format!("{host}:{client}") })
+/// The version, then `host:port` of each server, empty where it does not tell (`ConfigUtils.getClientConfigStr`).
+fn client_addresses(text: &str) -> String {
+    let config = zk_proto::quorum::Config::parse(text).unwrap_or_default();
+    let version = text.lines().find_map(|line| line.strip_prefix("version=")).unwrap_or_default();
+    let address = |member: &zk_proto::quorum::Member| {
+        member.client.as_ref().map_or_else(String::new, |(host, port)| format!("{host}:{port}"))
     };
-    config.lines().filter_map(address).collect::<Vec<_>>().join(",")
+    format!("{version} {}", config.members.values().map(address).collect::<Vec<_>>().join(","))
 }
 
 fn create(call: &Call<'_>) -> Done {
@@ -516,8 +528,9 @@ mod tests {
     }
 
     #[test]
-    fn client_addresses_take_the_host_from_the_server_where_it_is_left_open() {
-        let config = "server.1=a:2888:3888:participant;0.0.0.0:2181\nserver.2=b:2888:3888;2182\nversion=0";
-        assert_eq!(client_addresses(config), "a:2181,b:2182");
+    fn client_addresses_have_the_version_before_them() {
+        let config = "server.1=a:2888:3888:participant;0.0.0.0:2181\nserver.2=b:2888:3888\nversion=10000000a";
+        assert_eq!(client_addresses(config), "10000000a 0.0.0.0:2181,");
+        assert_eq!(client_addresses(""), " ");
     }
 }

@@ -19,37 +19,58 @@ pub fn words(line: &str) -> Vec<String> {
 /// The arguments of one command: options it knows, and what is left.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Args {
-    options: Vec<(char, Option<String>)>,
+    options: Vec<(String, Option<String>)>,
     pub plain: Vec<String>,
 }
 
 impl Args {
-    /// Parses by a description of the options: each letter, followed by `:` if it takes a value.
+    /// Parses by a description of the options: letters, each followed by `:` if it takes a value, and after a space
+    /// those of several letters (`sv: file: add:`).
     pub fn parse(known: &str, words: &[String]) -> Result<Self, String> {
         let mut args = Self::default();
+        let has_long = known.contains(' ');
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            let Some(letter) = option_letter(word) else {
+            let Some(name) = option_name(word, has_long) else {
                 args.plain.push(word.clone());
                 continue;
             };
-            let at = known.find(letter).ok_or(format!("Unrecognized option: {word}"))?;
-            let takes_value = known[at + 1..].starts_with(':');
-            let value = match takes_value {
-                true => Some(words.next().cloned().ok_or(format!("Missing argument for option: {letter}"))?),
-                false => None,
+            let (name, inline) = match name.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (name, None),
             };
-            args.options.push((letter, value));
+            let takes_value = takes_value(known, name).ok_or(format!("Unrecognized option: {word}"))?;
+            let value = match (takes_value, inline) {
+                (true, Some(value)) => Some(value),
+                (true, None) => {
+                    Some(words.next().cloned().ok_or(format!("Missing argument for option: {name}"))?)
+                }
+                (false, _) => None,
+            };
+            args.options.push((name.to_owned(), value));
         }
         Ok(args)
     }
 
     pub fn has(&self, letter: char) -> bool {
-        self.options.iter().any(|(l, _)| *l == letter)
+        self.has_option(letter.encode_utf8(&mut [0; 4]))
     }
 
     pub fn value(&self, letter: char) -> Option<&str> {
-        self.options.iter().find(|(l, _)| *l == letter)?.1.as_deref()
+        self.option(letter.encode_utf8(&mut [0; 4]))
+    }
+
+    pub fn has_option(&self, name: &str) -> bool {
+        self.options.iter().any(|(known, _)| known == name)
+    }
+
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().find(|(known, _)| known == name)?.1.as_deref()
+    }
+
+    /// The names of the options that were given, in order.
+    pub fn given(&self) -> impl Iterator<Item = &str> {
+        self.options.iter().map(|(name, _)| name.as_str())
     }
 
     pub fn plain(&self, index: usize) -> Option<&str> {
@@ -57,13 +78,24 @@ impl Args {
     }
 }
 
-/// `-s` is an option; `-`, `-12` and `/path` are not.
-fn option_letter(word: &str) -> Option<char> {
-    let mut chars = word.strip_prefix('-')?.chars();
-    match (chars.next(), chars.next()) {
-        (Some(letter), None) if !letter.is_ascii_digit() => Some(letter),
-        _ => None,
+/// Whether a known option takes a value; `None` for an unknown one.
+fn takes_value(known: &str, name: &str) -> Option<bool> {
+    let (letters, long) = known.split_once(' ').unwrap_or((known, ""));
+    let mut chars = name.chars();
+    if let (Some(letter), None) = (chars.next(), chars.next()) {
+        let at = letters.find(letter)?;
+        return Some(letters[at + letter.len_utf8()..].starts_with(':'));
     }
+    let found = long.split(' ').find(|option| option.trim_end_matches(':') == name)?;
+    Some(found.ends_with(':'))
+}
+
+/// `-s` is an option; `-`, `-12` and `/path` are not. `-file` is one only where there are such.
+fn option_name(word: &str, has_long: bool) -> Option<&str> {
+    let name = word.strip_prefix('-')?;
+    let first = name.chars().next()?;
+    let one_letter = name.len() == first.len_utf8();
+    (!first.is_ascii_digit() && (one_letter || has_long)).then_some(name)
 }
 
 #[cfg(test)]
@@ -93,5 +125,15 @@ mod tests {
         assert_eq!(parse("v:", "/a -1").expect("parses").plain, ["/a", "-1"]);
         assert_eq!(parse("s", "-x /a").unwrap_err(), "Unrecognized option: -x");
         assert_eq!(parse("v:", "-v").unwrap_err(), "Missing argument for option: v");
+    }
+
+    #[test]
+    fn options_of_several_letters_take_their_value_behind_or_after_an_equals_sign() {
+        let known = "sv: file: add: remove:";
+        let args = parse(known, "-s -add 5=h:1:2;3 -remove=4,6").expect("parses");
+        assert_eq!((args.option("add"), args.option("remove")), (Some("5=h:1:2;3"), Some("4,6")));
+        assert!(args.has('s') && !args.has_option("file") && args.plain.is_empty());
+        assert_eq!(parse(known, "-adds x").unwrap_err(), "Unrecognized option: -adds");
+        assert_eq!(parse(known, "-file").unwrap_err(), "Missing argument for option: file");
     }
 }

@@ -7,6 +7,8 @@
 mod commands;
 mod line;
 mod print;
+mod quota;
+mod reconfig;
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -50,6 +52,10 @@ impl CliError {
                 "Another reconfiguration is in progress -- concurrent reconfigs not supported (yet)"
                     .to_owned()
             }
+            ErrorCode::NewConfigNoQuorum => "No quorum of new config is connected and up-to-date with the leader of \
+                last commmitted config - try invoking reconfiguration after new servers are connected and synced"
+                .to_owned(),
+            code if path.is_empty() => format!("KeeperErrorCode = {code}"),
             code => format!("KeeperErrorCode = {code} for {path}"),
         })
     }
