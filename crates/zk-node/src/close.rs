@@ -30,11 +30,28 @@ pub enum CloseReason {
     TooManyConnections { max: u32 },
     #[error("no session was opened within {after_ms} ms")]
     NoSession { after_ms: u64 },
+    #[error("this server does not serve: it knows no leader at the moment")]
+    NotServing,
+    #[error("this server serves reads only at the moment, and the client did not ask for that")]
+    NotReadOnlyClient,
+    #[error("session 0x{session:x} is the ensemble's, and this server has no leader at the moment")]
+    NotWithoutLeader { session: i64 },
+    #[error("the role of this server changes ({was} so far); its clients go on elsewhere or come back")]
+    RoleChanged { was: &'static str },
 }
 
 impl CloseReason {
     /// Whether an operator should see it without asking: a limit was hit or someone misbehaves.
     pub fn is_worth_a_warning(&self) -> bool {
-        !matches!(self, Self::SessionClosed | Self::SessionMoved { .. } | Self::NoSession { .. })
+        !matches!(
+            self,
+            Self::SessionClosed
+                | Self::SessionMoved { .. }
+                | Self::NoSession { .. }
+                | Self::NotServing
+                | Self::NotReadOnlyClient
+                | Self::NotWithoutLeader { .. }
+                | Self::RoleChanged { .. }
+        )
     }
 }

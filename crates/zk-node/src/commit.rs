@@ -2,41 +2,97 @@
 //!
 //! The order is the promise to clients: an event reaches a session before any answer that shows the change.
 
-use zk_proto::txn::{TxnHeader, kind};
+use zk_proto::response::write_data;
+use zk_proto::txn::{Txn, TxnHeader, kind};
 use zk_proto::{ErrorCode, EventKind, perms};
+use zk_tree::tree::CONFIG_NODE;
 use zk_tree::{TreeEvent, TxnResult, reply};
 
 use crate::clients::Answer;
 use crate::close::CloseReason;
-use crate::connection::{Phase, Work};
+use crate::connection::{Phase, Waiting};
 use crate::effect::Effects;
 use crate::input::{ConnId, Now};
-use crate::node::{Node, Proposal};
+use crate::node::{Node, Origin, Proposal};
+use crate::role::Period;
 
 /// `DataTree.DIGEST_LOG_INTERVAL` and `DIGEST_LOG_LIMIT`.
 const DIGEST_INTERVAL: i64 = 128;
 const DIGESTS_MAX: usize = 1024;
 
 impl Node {
+    /// A proposal of this server's own is agreed on.
     pub(crate) fn commit(&mut self, now: Now, proposal: Proposal, fx: &mut Effects) {
-        let Proposal { header, txn, origin, op } = proposal;
-        let mut events = Vec::new();
-        let result = self.tree.apply(&header, &txn, &mut events);
-        self.pending.on_applied(header.zxid);
-        self.note(now, &header);
-        self.fire(&header, &events, fx);
-        match header.kind {
-            kind::CREATE_SESSION => self.session_opened(now, header.client_id, origin, fx),
-            kind::CLOSE_SESSION => self.session_closed(now, &header, origin, fx),
-            _ => {
-                let Some((conn, answer)) = self.answer_for(&header, &result, origin, op) else { return };
-                self.clients.reply(now, &answer, fx, |w| {
-                    let written = reply::write(w, &result);
-                    debug_assert!(written.is_ok(), "errors stand in the answer already");
-                });
-                self.drain(now, conn, fx);
+        let Proposal { header, txn, origin, op, bytes } = proposal;
+        let waiter = match origin {
+            Origin::Client(conn) => self.still_waiting(conn, &header).then_some((conn, op)),
+            Origin::Learner(link) => {
+                self.discount_learner_request(link, bytes);
+                None
             }
+            Origin::Server => None,
+        };
+        self.apply(now, &header, txn, waiter, fx);
+    }
+
+    /// Whether the connection is there still; then its queue begins with that request.
+    fn still_waiting(&self, conn: ConnId, header: &TxnHeader) -> bool {
+        let Some(front) = self.clients.get(conn).and_then(|c| c.queue.front()) else { return false };
+        let waits = front.work.waits_for(header);
+        debug_assert!(waits, "{conn:?}: its queue does not begin with zxid 0x{:x}", header.zxid);
+        waits
+    }
+
+    /// Applies a transaction, tells who watches, then whoever waits for it.
+    pub(crate) fn apply(
+        &mut self,
+        now: Now,
+        header: &TxnHeader,
+        mut txn: Txn,
+        waiter: Option<(ConnId, &'static str)>,
+        fx: &mut Effects,
+    ) {
+        if let (Some((conn, _)), Txn::Multi(items)) = (waiter, &mut txn)
+            && let Some(front) = self.clients.get(conn).and_then(|c| c.queue.front())
+            && let Some(create2) = front.work.create2()
+        {
+            create2.restore(items);
         }
+        let mut events = Vec::new();
+        let result = self.tree.apply(header, &txn, &mut events);
+        self.pending.on_applied(header.zxid);
+        self.note(now, header);
+        self.fire(header, &events, fx);
+        match &txn {
+            Txn::CreateSession { timeout_ms } => self.session_opened(now, header, *timeout_ms, waiter, fx),
+            Txn::CloseSession { .. } => self.session_closed(now, header, waiter, fx),
+            _ => self.answer_write(now, header, &result, waiter, fx),
+        }
+    }
+
+    fn answer_write(
+        &mut self,
+        now: Now,
+        header: &TxnHeader,
+        result: &TxnResult,
+        waiter: Option<(ConnId, &'static str)>,
+        fx: &mut Effects,
+    ) {
+        let Some((conn, answer)) = self.answer_for(result, waiter) else { return };
+        if answer.err == ErrorCode::SessionMoved {
+            // The client is elsewhere by now, or this is what became of a request it sent elsewhere: no answer
+            // at all is better than that one (ZOOKEEPER-710).
+            return self.close(conn, CloseReason::SessionMoved { session: header.client_id }, fx);
+        }
+        let config = (header.kind == kind::RECONFIG).then(|| self.tree.node(CONFIG_NODE)).flatten();
+        self.clients.reply(now, &answer, fx, |w| match (config, result) {
+            (Some(node), TxnResult::Stat(stat)) => write_data(w, node.data().map(|d| &d[..]), stat),
+            _ => {
+                let written = reply::write(w, result);
+                debug_assert!(written.is_ok(), "errors stand in the answer already");
+            }
+        });
+        self.drain(now, conn, fx);
     }
 
     fn note(&mut self, now: Now, header: &TxnHeader) {
@@ -53,24 +109,11 @@ impl Node {
     /// Takes the request off its connection's queue. `None` if nobody waits for it any more.
     fn answer_for(
         &mut self,
-        header: &TxnHeader,
         result: &TxnResult,
-        origin: Option<ConnId>,
-        op: &'static str,
+        waiter: Option<(ConnId, &'static str)>,
     ) -> Option<(ConnId, Answer)> {
-        let conn = origin?;
-        let c = self.clients.get_mut(conn)?;
-        let front = c.queue.front()?;
-        if !matches!(front.work, Work::Write { zxid } if zxid == header.zxid) {
-            debug_assert!(
-                false,
-                "{conn:?}: the front of the queue does not wait for zxid 0x{:x}",
-                header.zxid
-            );
-            return None;
-        }
-        let (xid, start_ms) = (front.xid, front.start_ms);
-        c.queue.pop_front();
+        let (conn, op) = waiter?;
+        let Waiting { xid, start_ms, .. } = self.clients.get_mut(conn)?.queue.pop_front()?;
         self.clients.outstanding -= 1;
         let err = match result {
             TxnResult::Error(code) => ErrorCode::from_code(*code).unwrap_or(ErrorCode::SystemError),
@@ -114,8 +157,19 @@ impl Node {
         }
     }
 
-    fn session_opened(&mut self, now: Now, session: i64, origin: Option<ConnId>, fx: &mut Effects) {
-        let Some(conn) = origin else { return };
+    fn session_opened(
+        &mut self,
+        now: Now,
+        header: &TxnHeader,
+        timeout_ms: i32,
+        waiter: Option<(ConnId, &'static str)>,
+        fx: &mut Effects,
+    ) {
+        let session = header.client_id;
+        if matches!(self.period, Period::Learning(_)) {
+            self.sessions.track(session, timeout_ms, now.mono());
+        }
+        let Some((conn, _)) = waiter else { return };
         let Some(c) = self.clients.get_mut(conn) else { return };
         if c.phase != (Phase::Opening { session }) {
             return;
@@ -133,17 +187,20 @@ impl Node {
         self.drain(now, conn, fx);
     }
 
-    fn session_closed(&mut self, now: Now, header: &TxnHeader, origin: Option<ConnId>, fx: &mut Effects) {
+    fn session_closed(
+        &mut self,
+        now: Now,
+        header: &TxnHeader,
+        waiter: Option<(ConnId, &'static str)>,
+        fx: &mut Effects,
+    ) {
         let session = header.client_id;
         self.sessions.remove(session);
-        let asked = self.answer_for(header, &TxnResult::Done, origin, "CLOS");
+        let asked = self.answer_for(&TxnResult::Done, waiter);
         if let Some((conn, answer)) = asked {
             self.clients.reply(now, &answer, fx, |_| {});
             return self.close(conn, CloseReason::SessionClosed, fx);
         }
-        if let Some(conn) = self.clients.by_session.get(&session).copied() {
-            let timeout_ms = self.clients.get(conn).map_or(0, |c| c.timeout_ms);
-            self.close(conn, CloseReason::SessionExpired { session, timeout_ms }, fx);
-        }
+        self.close_expired(session, fx);
     }
 }

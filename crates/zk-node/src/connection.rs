@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use zk_proto::{ErrorCode, Id, Request};
+use zk_proto::txn::{SubTxn, TxnHeader, kind};
+use zk_proto::{CreateKind, ErrorCode, Id, MultiOp, OpCode, Request};
 use zk_tree::auth::ip_id;
 
 use crate::close::CloseReason;
@@ -13,6 +14,7 @@ use crate::stats::ConnectionStats;
 /// ```text
 /// Handshake --new session--> Opening --its transaction is applied--> Open
 /// Handshake --session taken up again-------------------------------> Open
+/// Handshake --the leader is asked--> Renewing --it lives-----------> Open
 /// any --refused, closed, expired, moved--> Closing (its frames are ignored from then on)
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub enum Phase {
     Open {
         session: i64,
     },
+    /// At a learner: the leader is asked whether the session lives. Nothing is read meanwhile.
+    Renewing {
+        session: i64,
+    },
     Closing {
         session: Option<i64>,
     },
@@ -34,7 +40,7 @@ pub enum Phase {
 impl Phase {
     pub fn session(self) -> Option<i64> {
         match self {
-            Self::Handshake => None,
+            Self::Handshake | Self::Renewing { .. } => None,
             Self::Opening { session } | Self::Open { session } => Some(session),
             Self::Closing { session } => session,
         }
@@ -57,13 +63,62 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 pub(crate) enum Work {
     /// Answered when the transaction is applied.
-    Write { zxid: i64 },
+    Write { zxid: i64, create2: Create2Items },
+    /// At a learner: answered when a commit of its session carries this cxid.
+    Forwarded { cxid: i32, op: OpCode, create2: Create2Items },
+    /// At a learner: answered when the leader says that everything proposed before it is committed.
+    RemoteSync { path: String, done: bool },
     /// Answered when everything proposed before it is applied.
     Sync { after: i64, path: String },
     /// Answered from the tree, with the identities the session had when it asked.
     Read { request: Request, auth: Arc<[Id]> },
     /// Answered with this header alone.
     Fixed { zxid: FixedZxid, err: ErrorCode, close: Option<CloseReason> },
+}
+
+impl Work {
+    /// Whether that transaction is its answer.
+    pub(crate) fn waits_for(&self, header: &TxnHeader) -> bool {
+        match self {
+            Self::Write { zxid, .. } => *zxid == header.zxid,
+            Self::Forwarded { cxid, op, .. } => {
+                *cxid == header.cxid && (header.kind == op.code() || header.kind == kind::ERROR)
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn create2(&self) -> Option<&Create2Items> {
+        match self {
+            Self::Write { create2, .. } | Self::Forwarded { create2, .. } => Some(create2),
+            _ => None,
+        }
+    }
+}
+
+/// Which items of a multi were asked for as create2. In an ensemble they are logged as plain creates
+/// (ZOOKEEPER-4026), and whoever asked wants the Stat all the same.
+#[derive(Debug, Default)]
+pub(crate) struct Create2Items(Option<Box<[u32]>>);
+
+impl Create2Items {
+    pub(crate) fn of(request: &Request) -> Self {
+        let Request::Multi(ops) = request else { return Self::default() };
+        let asked = |op: &MultiOp| matches!(op, MultiOp::Create(c) if c.kind == CreateKind::Create2);
+        let items: Box<[u32]> = (0..).zip(ops).filter(|(_, op)| asked(op)).map(|(at, _)| at).collect();
+        Self((!items.is_empty()).then_some(items))
+    }
+
+    /// Gives the items the type they were asked for, which changes their answers and nothing else.
+    pub(crate) fn restore(&self, items: &mut [SubTxn]) {
+        for at in self.0.iter().flatten() {
+            if let Some(item) = items.get_mut(*at as usize)
+                && item.kind == kind::CREATE
+            {
+                item.kind = kind::CREATE2;
+            }
+        }
+    }
 }
 
 /// The zxid of a reply that does not come from the tree.
@@ -91,6 +146,8 @@ pub struct Connection {
     pub(crate) timeout_ms: i32,
     /// Clients before 3.4 do not know the field.
     pub(crate) knows_read_only: bool,
+    /// At a learner: commits are not its own yet (see [`crate::learner`]).
+    pub(crate) is_fenced: bool,
     /// Its first malformed request was told of; the next ones are not.
     pub(crate) complained_of: bool,
 }
@@ -108,6 +165,7 @@ impl Connection {
             established_wall_ms: wall_ms,
             timeout_ms: 0,
             knows_read_only: false,
+            is_fenced: false,
             complained_of: false,
         }
     }

@@ -28,6 +28,7 @@ mod options;
 
 mod clients;
 mod node;
+mod role;
 
 mod handshake;
 mod request;
@@ -37,6 +38,9 @@ mod write;
 
 mod commit;
 mod tick;
+
+mod leader;
+mod learner;
 
 mod snapshot_policy;
 
@@ -49,6 +53,7 @@ pub use input::{ConnId, Durable, Input, Now};
 pub use member::Member;
 pub use node::Node;
 pub use options::Options;
+pub use role::Role;
 
 #[cfg(test)]
 mod tests;

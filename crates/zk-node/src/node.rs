@@ -4,17 +4,20 @@
 //! it durable, [`crate::commit`] applies and answers it. Reads ([`crate::read`]) wait only for earlier
 //! requests of their own session. The invariants are in [`Node::check`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
+use zk_proto::quorum::Config;
 use zk_proto::txn::{Txn, TxnHeader};
 use zk_tree::{Pending, Sessions, Tree, WatchManager};
+use zk_zab::LinkId;
 
 use crate::clients::Clients;
 use crate::close::CloseReason;
 use crate::connection::{Connection, Phase, Work};
-use crate::effect::Effects;
+use crate::effect::{Effect, Effects};
 use crate::input::{ConnId, Durable, Input, Now};
 use crate::options::Options;
+use crate::role::{Ensemble, Period, Role};
 use crate::snapshot_policy::SnapshotPolicy;
 use crate::stats::{ConnectionStats, ServerStats};
 use crate::tick::Reaper;
@@ -24,10 +27,21 @@ use crate::tick::Reaper;
 pub(crate) struct Proposal {
     pub(crate) header: TxnHeader,
     pub(crate) txn: Txn,
-    /// The connection that waits for it; `None` for what the server does by itself.
-    pub(crate) origin: Option<ConnId>,
+    pub(crate) origin: Origin,
     /// Four letters for `cons`.
     pub(crate) op: &'static str,
+    /// As logged.
+    pub(crate) bytes: usize,
+}
+
+/// Who asked for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The server itself.
+    Server,
+    Client(ConnId),
+    /// Another server, for one of its clients.
+    Learner(LinkId),
 }
 
 /// One coordination server's core. See the crate's documentation for the order of calls.
@@ -40,9 +54,16 @@ pub struct Node {
     pub(crate) clients: Clients,
     /// In zxid order, without gaps.
     pub(crate) proposals: VecDeque<Proposal>,
-    /// Connections with a sync in their queue, by the zxid it waits for.
-    pub(crate) syncs: VecDeque<(i64, ConnId)>,
+    /// Whose syncs wait, and for which zxid.
+    pub(crate) syncs: VecDeque<(i64, Origin)>,
+    /// While this server decides: the zxid of its last decision.
     pub(crate) last_proposed: i64,
+    pub(crate) period: Period,
+    pub(crate) ensemble: Option<Ensemble>,
+    /// For the ensemble's core; `Member` takes it after each step.
+    pub(crate) outbox: VecDeque<zk_zab::Input>,
+    /// The tree came from a fuzzy snapshot and may be ahead of its zxid: digests do not compare yet.
+    pub(crate) is_fuzzy: bool,
     pub(crate) snapshot_policy: SnapshotPolicy,
     pub(crate) reaper: Reaper,
     /// (zxid, digest) every 128 transactions, for `hash`.
@@ -69,10 +90,40 @@ impl Node {
             clients: Clients::new(),
             proposals: VecDeque::new(),
             syncs: VecDeque::new(),
+            period: Period::Standalone,
+            ensemble: None,
+            outbox: VecDeque::new(),
+            is_fuzzy: false,
             digests: VecDeque::new(),
             started_ms: now.mono_ms,
             options,
         }
+    }
+
+    /// A server of an ensemble, over what its disk holds. It looks for a leader first.
+    pub(crate) fn in_ensemble(
+        options: Options,
+        tree: Tree,
+        config: Config,
+        last_seen: Option<Config>,
+        now: Now,
+    ) -> Self {
+        let mut node = Self::new(options, tree, now);
+        node.sessions.restart();
+        node.period = Period::Looking { since_ms: now.mono_ms };
+        let last_seen = last_seen.unwrap_or_else(|| config.clone());
+        node.ensemble = Some(Ensemble { active: config, last_seen, synced: BTreeSet::new() });
+        node
+    }
+
+    /// Puts another tree in place of this one, which was void or behind.
+    pub(crate) fn replace_tree(&mut self, now: Now, tree: Tree, is_fuzzy: bool, fx: &mut Effects) {
+        self.end_read_only(now, fx);
+        debug_assert_eq!(self.role(), Role::Looking, "a tree is replaced only before its server serves");
+        fx.push(Effect::CancelSnapshot);
+        self.tree = tree;
+        self.is_fuzzy = is_fuzzy;
+        self.digests.clear();
     }
 
     /// Takes one input; what is to be done about it is added to `fx`.
@@ -89,9 +140,12 @@ impl Node {
     }
 
     /// Whether frames of this connection should be read now. Asked before each frame; a connection that was
-    /// refused is asked again after the next [`Input::Durable`].
+    /// refused is asked again after the next step that was no frame.
     pub fn takes_frames(&self, conn: ConnId) -> bool {
         let Some(c) = self.clients.get(conn) else { return false };
+        if matches!(c.phase, Phase::Renewing { .. }) {
+            return false;
+        }
         let limit = self.options.global_outstanding_limit;
         // A connection without anything outstanding may always ask: else it could starve (`shouldThrottle`).
         c.queue.is_empty() || (self.clients.outstanding <= limit && c.queue.len() < limit.max(1))
@@ -134,9 +188,14 @@ impl Node {
         }
     }
 
-    fn on_durable(&mut self, now: Now, durable: Durable, fx: &mut Effects) {
+    /// What one group commit cost.
+    pub(crate) fn count_durable(&mut self, durable: Durable) {
         self.clients.stats.fsync_time.add(durable.fsync_ms);
         self.clients.stats.batch_size.add(durable.count);
+    }
+
+    fn on_durable(&mut self, now: Now, durable: Durable, fx: &mut Effects) {
+        self.count_durable(durable);
         debug_assert!(durable.zxid <= self.last_proposed, "the log is ahead of the proposals");
         while self.proposals.front().is_some_and(|p| p.header.zxid <= durable.zxid) {
             if let Some(proposal) = self.proposals.pop_front() {
@@ -209,12 +268,7 @@ impl Node {
 
     /// The invariants, for tests and simulation. Panics with what is broken.
     pub fn check(&self) {
-        let mut expected = self.tree.last_zxid();
-        for p in &self.proposals {
-            expected += 1;
-            assert_eq!(p.header.zxid, expected, "proposals follow the tree without gaps");
-        }
-        assert_eq!(self.last_proposed, expected, "last_proposed is the last proposal");
+        self.check_period();
         let clients = &self.clients;
         let queued: usize = clients.conns.values().map(|c| c.queue.len()).sum();
         assert_eq!(clients.outstanding, queued, "outstanding counts the queues");
@@ -233,11 +287,51 @@ impl Node {
         }
     }
 
+    fn check_period(&self) {
+        assert!(self.outbox.is_empty(), "what the node says to the ensemble is taken at once");
+        match &self.period {
+            Period::Standalone | Period::Leading(_) => {
+                let mut expected = self.tree.last_zxid();
+                for p in &self.proposals {
+                    expected += 1;
+                    assert_eq!(p.header.zxid, expected, "proposals follow the tree without gaps");
+                }
+                assert_eq!(self.last_proposed, expected, "last_proposed is the last proposal");
+            }
+            _ => {
+                assert!(self.proposals.is_empty(), "only who leads proposes");
+                assert!(self.syncs.is_empty(), "only who leads holds syncs back");
+                assert!(self.pending.is_empty(), "only who decides looks ahead");
+            }
+        }
+        match &self.period {
+            Period::Looking { .. } => {
+                assert!(self.clients.by_session.is_empty(), "who looks serves nobody");
+            }
+            Period::Leading(leading) => {
+                let asked = self.proposals.iter().map(|p| p.origin).chain(self.syncs.iter().map(|s| s.1));
+                let of_learners = asked
+                    .filter(|o| matches!(o, Origin::Learner(link) if leading.links.contains_key(link)))
+                    .count();
+                let counted: usize = leading.links.values().map(|load| load.requests).sum();
+                assert_eq!(counted, of_learners, "what learners wait for is counted");
+            }
+            Period::Learning(_) => {
+                let sessions = self.tree.sessions().keys();
+                let untracked = sessions.filter(|id| self.sessions.timeout_ms(**id).is_none()).count();
+                assert_eq!(untracked, 0, "a committed session is known");
+            }
+            Period::Standalone | Period::ReadOnly => {}
+        }
+    }
+
     fn check_queue(&self, conn: ConnId, c: &Connection) {
         let applied = self.tree.last_zxid();
         if let Some(front) = c.queue.front() {
             let waits = match &front.work {
-                Work::Write { zxid } => *zxid > applied,
+                Work::Write { zxid, .. } => *zxid > applied,
+                Work::Forwarded { .. } => true,
+                Work::RemoteSync { done, .. } => !done,
                 Work::Sync { after, .. } => *after > applied,
                 Work::Read { .. } | Work::Fixed { .. } => false,
             };
@@ -245,10 +339,11 @@ impl Node {
         }
         let mut last = 0;
         for waiting in &c.queue {
-            let Work::Write { zxid } = waiting.work else { continue };
+            let Work::Write { zxid, .. } = waiting.work else { continue };
             assert!(zxid > last, "{conn:?}: writes are answered in zxid order");
             last = zxid;
-            let known = self.proposals.iter().any(|p| p.header.zxid == zxid && p.origin == Some(conn));
+            let known =
+                self.proposals.iter().any(|p| p.header.zxid == zxid && p.origin == Origin::Client(conn));
             assert!(known, "{conn:?}: zxid 0x{zxid:x} is waited for and not proposed");
         }
     }

@@ -7,7 +7,8 @@ use crate::close::CloseReason;
 use crate::connection::{FixedZxid, Waiting, Work};
 use crate::effect::{Effect, Effects};
 use crate::input::{ConnId, Now};
-use crate::node::Node;
+use crate::node::{Node, Origin};
+use crate::role::Period;
 
 impl Node {
     pub(crate) fn on_request(&mut self, now: Now, conn: ConnId, frame: &[u8], fx: &mut Effects) {
@@ -28,12 +29,13 @@ impl Node {
             let err = ErrorCode::Unimplemented;
             return self.answer_fixed(now, conn, header.xid, FixedZxid::MinusOne, err, close, fx);
         };
+        let record = reader.rest();
         match Request::decode(header.op, &mut reader) {
             Ok(Request::Auth { scheme, auth, .. }) => {
                 self.on_auth(now, conn, header.xid, &scheme, auth.as_deref().unwrap_or_default(), fx);
             }
-            Ok(Request::Sync { path }) => self.on_sync(now, conn, header.xid, path, fx),
-            Ok(request) if op.is_write() => self.on_write(now, conn, header.xid, request, fx),
+            Ok(Request::Sync { path }) => self.on_sync(now, conn, header.xid, path, record, fx),
+            Ok(request) if op.is_write() => self.on_write(now, conn, header.xid, request, record, fx),
             Ok(request) => self.on_read(now, conn, header.xid, request, fx),
             Err(error) => self.on_unreadable(now, conn, header.xid, op, &error.to_string(), fx),
         }
@@ -46,8 +48,12 @@ impl Node {
         let Some(session) = c.phase.session().filter(|session| self.sessions.is_open(*session)) else {
             return false;
         };
-        // Not `touch`: the timeout that counts is the one this connection negotiated.
-        self.sessions.track(session, timeout_ms, now.mono());
+        if matches!(self.period, Period::Learning(_)) {
+            self.touch_remotely(session, timeout_ms);
+        } else {
+            // Not `touch`: the timeout that counts is the one this connection negotiated.
+            self.sessions.track(session, timeout_ms, now.mono());
+        }
         true
     }
 
@@ -62,10 +68,15 @@ impl Node {
     }
 
     /// With nothing on its way a sync is a read; else it waits for the last proposal, whoever made it.
-    fn on_sync(&mut self, now: Now, conn: ConnId, xid: i32, path: String, fx: &mut Effects) {
+    fn on_sync(&mut self, now: Now, conn: ConnId, xid: i32, path: String, record: &[u8], fx: &mut Effects) {
+        match self.period {
+            Period::Standalone | Period::Leading(_) => {}
+            Period::ReadOnly => return self.refuse_read_only(now, conn, xid, fx),
+            _ => return self.forward_sync(now, conn, xid, path, record),
+        }
         let after = self.last_proposed;
         if after > self.tree.last_zxid() {
-            self.syncs.push_back((after, conn));
+            self.syncs.push_back((after, Origin::Client(conn)));
         }
         self.clients.enqueue(conn, Waiting { xid, start_ms: now.mono_ms, work: Work::Sync { after, path } });
         self.drain(now, conn, fx);
@@ -103,8 +114,33 @@ impl Node {
         self.answer_fixed(now, conn, xid, FixedZxid::LastApplied, ErrorCode::MarshallingError, None, fx);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call site each, and a struct would only rename them")]
-    fn answer_fixed(
+    /// Nothing is written without a leader, and nothing is in sync.
+    pub(crate) fn refuse_read_only(&mut self, now: Now, conn: ConnId, xid: i32, fx: &mut Effects) {
+        let err = ErrorCode::NotReadOnly;
+        self.answer_fixed(now, conn, xid, FixedZxid::LastApplied, err, None, fx);
+    }
+
+    /// A session of this server's own may end; nothing else is written (`ReadOnlyRequestProcessor`).
+    pub(crate) fn on_read_only_write(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        xid: i32,
+        request: &Request,
+        fx: &mut Effects,
+    ) {
+        if *request != Request::CloseSession {
+            return self.refuse_read_only(now, conn, xid, fx);
+        }
+        if let Some(session) = self.clients.get(conn).and_then(|c| c.phase.session()) {
+            self.sessions.remove(session);
+        }
+        let close = Some(CloseReason::SessionClosed);
+        self.answer_fixed(now, conn, xid, FixedZxid::LastApplied, ErrorCode::Ok, close, fx);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the answer")]
+    pub(crate) fn answer_fixed(
         &mut self,
         now: Now,
         conn: ConnId,
@@ -124,7 +160,8 @@ impl Node {
         let applied = self.tree.last_zxid();
         while let Some(c) = self.clients.get_mut(conn) {
             let ready = match c.queue.front().map(|w| &w.work) {
-                None | Some(Work::Write { .. }) => false,
+                None | Some(Work::Write { .. } | Work::Forwarded { .. }) => false,
+                Some(Work::RemoteSync { done, .. }) => *done,
                 Some(Work::Sync { after, .. }) => *after <= applied,
                 Some(Work::Read { .. } | Work::Fixed { .. }) => true,
             };
@@ -140,7 +177,7 @@ impl Node {
         let answer = Answer { conn, xid, zxid, start_ms, op: None, err: ErrorCode::Ok, is_write: false };
         match work {
             Work::Read { request, auth } => self.answer_read(now, conn, xid, start_ms, &request, &auth, fx),
-            Work::Sync { path, .. } => {
+            Work::Sync { path, .. } | Work::RemoteSync { path, .. } => {
                 let answer = Answer { op: Some("SYNC"), ..answer };
                 self.clients.reply(now, &answer, fx, |w| w.string(&path));
             }
@@ -155,18 +192,27 @@ impl Node {
                     self.close(conn, reason, fx);
                 }
             }
-            Work::Write { .. } => unreachable!("writes are answered by their commit"),
+            Work::Write { .. } | Work::Forwarded { .. } => {
+                unreachable!("writes are answered by their commit")
+            }
         }
     }
 
     /// Syncs whose proposal is applied; their connections may have more to answer behind them.
     pub(crate) fn release_syncs(&mut self, now: Now, fx: &mut Effects) {
-        while let Some((after, conn)) = self.syncs.front().copied() {
+        while let Some((after, waiter)) = self.syncs.front().copied() {
             if after > self.tree.last_zxid() {
                 return;
             }
             self.syncs.pop_front();
-            self.drain(now, conn, fx);
+            match waiter {
+                Origin::Client(conn) => self.drain(now, conn, fx),
+                Origin::Learner(link) => {
+                    self.discount_learner_request(link, 0);
+                    self.send_sync(link);
+                }
+                Origin::Server => {}
+            }
         }
     }
 }

@@ -110,7 +110,7 @@ fn lower_bound(bucket: usize) -> u64 {
     (CUTS + cut) << (power - 3)
 }
 
-/// Sizes of the replies to clients: last, smallest, largest; `None` before the first (shown as −1).
+/// Sizes of replies or proposals: last, smallest, largest; `None` before the first (shown as −1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ResponseSizes {
     pub last: Option<u64>,
@@ -153,6 +153,10 @@ pub struct ServerStats {
     pub auth_failed: u64,
     /// Transactions handed to the log.
     pub appended: u64,
+    /// Of the transactions proposed as leader.
+    pub proposal_sizes: ResponseSizes,
+    /// Commits after which this server's data differed from the leader's digest.
+    pub digest_mismatches: u64,
     /// Transactions per fsync.
     pub batch_size: Summary,
     /// Milliseconds per fsync.

@@ -11,6 +11,8 @@ use crate::effect::Effects;
 use crate::input::{ConnId, Now};
 use crate::node::Node;
 use crate::options::Options;
+use crate::role::Period;
+use crate::write::Asker;
 
 /// Finds containers without children and TTL nodes past their time, and deletes them at a bounded rate
 /// (`ContainerManager`).
@@ -56,16 +58,40 @@ impl Reaper {
 
 impl Node {
     pub(crate) fn on_tick(&mut self, now: Now, fx: &mut Effects) {
-        self.expire_sessions(now, fx);
         self.give_up_handshakes(now, fx);
-        self.reap(now, fx);
+        match self.period {
+            Period::Standalone | Period::Leading(_) => {
+                self.expire_sessions(now, fx);
+                self.reap(now, fx);
+            }
+            Period::ReadOnly => self.expire_read_only_sessions(now, fx),
+            Period::Looking { .. } => self.look_on(now),
+            // Sessions live and die at the leader.
+            Period::Learning(_) => {}
+        }
+    }
+
+    fn expire_read_only_sessions(&mut self, now: Now, fx: &mut Effects) {
+        for session in self.sessions.expire(now.mono()) {
+            self.clients.stats.sessions_expired += 1;
+            self.sessions.remove(session);
+            self.close_expired(session, fx);
+        }
+    }
+
+    /// Closes the connection of a session that is over, if it has one here.
+    pub(crate) fn close_expired(&mut self, session: i64, fx: &mut Effects) {
+        if let Some(conn) = self.clients.by_session.get(&session).copied() {
+            let timeout_ms = self.clients.get(conn).map_or(0, |c| c.timeout_ms);
+            self.close(conn, CloseReason::SessionExpired { session, timeout_ms }, fx);
+        }
     }
 
     fn expire_sessions(&mut self, now: Now, fx: &mut Effects) {
         for session in self.sessions.expire(now.mono()) {
             tracing::info!(session = format_args!("0x{session:x}"), "session expired");
             self.clients.stats.sessions_expired += 1;
-            self.propose(now, session, 0, None, "CLOS", Request::CloseSession, fx);
+            self.propose_with(now, Asker::server(session), "CLOS", Request::CloseSession, fx);
         }
     }
 
@@ -74,7 +100,8 @@ impl Node {
         let late = |opened_ms: u64| now.mono_ms.saturating_sub(opened_ms) >= after_ms;
         let conns = self.clients.conns.iter();
         let mut given_up: Vec<ConnId> = conns
-            .filter(|(_, c)| c.phase == Phase::Handshake && late(c.opened_ms))
+            .filter(|(_, c)| matches!(c.phase, Phase::Handshake | Phase::Renewing { .. }))
+            .filter(|(_, c)| late(c.opened_ms))
             .map(|(id, _)| *id)
             .collect();
         given_up.sort_unstable();
@@ -93,7 +120,7 @@ impl Node {
         }
         for path in self.reaper.take(now) {
             tracing::info!(path, "deleting an empty container or a TTL node past its time");
-            self.propose(now, 0, 0, None, "DELE", Request::DeleteContainer { path }, fx);
+            self.propose_with(now, Asker::server(0), "DELE", Request::DeleteContainer { path }, fx);
         }
     }
 }

@@ -20,6 +20,23 @@ pub(super) enum Got {
     Connected(ConnectResponse),
 }
 
+impl Got {
+    /// The first frame of a connection answers its handshake.
+    pub(super) fn read(handshaken: &mut bool, frame: &[u8]) -> Self {
+        let mut r = Reader::new(frame);
+        if !std::mem::replace(handshaken, true) {
+            return Self::Connected(ConnectResponse::decode(&mut r).unwrap());
+        }
+        let header = ReplyHeader::decode(&mut r).unwrap();
+        if header.xid == -1 {
+            return Self::Event { zxid: header.zxid, event: WatcherEvent::decode(&mut r).unwrap() };
+        }
+        let err = ErrorCode::from_code(header.err).unwrap();
+        assert!(err == ErrorCode::Ok || r.is_empty(), "a refusal has no body");
+        Self::Reply { xid: header.xid, zxid: header.zxid, err, body: Bytes::copy_from_slice(r.rest()) }
+    }
+}
+
 /// What the world around the node saw.
 pub(super) struct Harness {
     pub(super) node: Node,
@@ -91,17 +108,7 @@ impl Harness {
     }
 
     fn read(&mut self, conn: ConnId, frame: &[u8]) -> Got {
-        let mut r = Reader::new(frame);
-        if !std::mem::replace(self.handshaken.entry(conn).or_default(), true) {
-            return Got::Connected(ConnectResponse::decode(&mut r).unwrap());
-        }
-        let header = ReplyHeader::decode(&mut r).unwrap();
-        if header.xid == -1 {
-            return Got::Event { zxid: header.zxid, event: WatcherEvent::decode(&mut r).unwrap() };
-        }
-        let err = ErrorCode::from_code(header.err).unwrap();
-        assert!(err == ErrorCode::Ok || r.is_empty(), "a refusal has no body");
-        Got::Reply { xid: header.xid, zxid: header.zxid, err, body: Bytes::copy_from_slice(r.rest()) }
+        Got::read(self.handshaken.entry(conn).or_default(), frame)
     }
 
     pub(super) fn open(&mut self) -> ConnId {

@@ -1,5 +1,6 @@
 //! Scenarios without sockets: a node, a pretended log, clients that speak bytes.
 
+mod ensemble;
 mod harness;
 mod order;
 mod random;

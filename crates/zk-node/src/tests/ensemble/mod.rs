@@ -1,0 +1,5 @@
+//! Whole members as an ensemble.
+
+mod disk;
+mod forwarding;
+mod world;
