@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# kazoo's own test suite (it lies inside the package) against one zoolog server, which the suite starts and stops
-# itself through kazoo/bin/java. Builds nothing: $ZOOLOG is the binary (default: the release build), $ZOOLOG_VENV the
+# kazoo's own test suite (it lies inside the package) against zoolog servers, which the suite starts and stops itself
+# through kazoo/bin/java: one, or an ensemble of ZOOKEEPER_CLUSTER_SIZE=3. Builds nothing: $ZOOLOG is the binary (default: the release build), $ZOOLOG_VENV the
 # Python environment with requirements.txt in it (default: .cache/venv). Arguments go to pytest.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,7 +13,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 export KAZOO_SERVER_LOG=$work/zoolog.log PATH=$here/kazoo/bin:$PATH
-export ZOOKEEPER_VERSION=3.9.3 ZOOKEEPER_CLUSTER_SIZE=1 ZOOKEEPER_CLASSPATH=unused
+export ZOOKEEPER_VERSION=3.9.3 ZOOKEEPER_CLUSTER_SIZE=${ZOOKEEPER_CLUSTER_SIZE:-1} ZOOKEEPER_CLASSPATH=unused
+expected=$here/kazoo/expected-$ZOOKEEPER_CLUSTER_SIZE.txt
+[ -f "$expected" ] || { echo "kazoo: nothing is known about $ZOOKEEPER_CLUSTER_SIZE servers"; exit 1; }
 export ZOOKEEPER_PORT_OFFSET=${ZOOKEEPER_PORT_OFFSET:-31000}
 unset CI
 cd "$work" || exit 1
@@ -22,7 +24,7 @@ suite() {
   shift
   "$python" -m pytest -q --timeout=300 -p no:cacheprovider --junitxml="$results" --pyargs "$@" >>pytest.log 2>&1
 }
-compare() { "$python" "$here/kazoo/compare.py" results.xml "$here/kazoo/expected.txt" "$@"; }
+compare() { "$python" "$here/kazoo/compare.py" results.xml "$expected" "$@"; }
 
 suite results.xml kazoo.tests "$@"
 # Some tests give the server and themselves a fifth of a second, which a busy machine does not always have: what failed
