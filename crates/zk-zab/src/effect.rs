@@ -28,7 +28,9 @@ pub enum Effect {
     /// Close the link to the leader, or stop dialling.
     HangUp,
     /// The next bytes from the leader are a snapshot: build a tree of it, store it, and answer with
-    /// `Stored::SnapshotInstalled` or `Stored::Void`. Packets follow the stream.
+    /// `Stored::SnapshotInstalled` or `Stored::Void`, exactly one of them, also when the link breaks or `HangUp`
+    /// comes first. A stream that stalls for initLimit ticks is given up by whoever reads it. Packets follow the
+    /// stream; they may be handed over before the snapshot is on disk.
     ReceiveSnapshot {
         zxid: i64,
     },
@@ -39,13 +41,17 @@ pub enum Effect {
         packet: Packet,
     },
     /// Send the tree as it is now or later (fuzzy), after what has been sent before and before what is sent after.
+    /// Answered by `SnapshotSent`.
     StreamSnapshot {
         link: LinkId,
     },
-    /// Read the entries after that zxid from the log on disk; answered by `LogRead`.
+    /// Read the entries after that zxid, up to the other, from the log on disk (`DataDir::read_after`); answered by
+    /// `LogRead`.
     ReadLog {
         link: LinkId,
         after: i64,
+        /// It is on disk.
+        upto: i64,
     },
     CloseLearner {
         link: LinkId,
@@ -92,7 +98,8 @@ pub enum Effect {
     },
 }
 
-/// Work for the disk, in order.
+/// Work for the disk, in order. What comes later may rely on what came before: an epoch is written only after every
+/// entry before it has been synced (Z-4643, Z-4785), and a truncation after every append before it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Store {
     /// Log it; answered by `Durable`.
@@ -137,7 +144,7 @@ pub enum CloseReason {
     #[error("it has not acknowledged zxid 0x{zxid:x} for {ms} ms (syncLimit)")]
     Lagging { zxid: i64, ms: u64 },
     #[error(
-        "its history (epoch {epoch}, zxid 0x{zxid:x}) is newer than this leader's; this server steps down"
+        "its history (epoch {epoch}, zxid 0x{zxid:x}) is newer than this leader's, which has no quorum yet"
     )]
     Ahead { epoch: i64, zxid: i64 },
     #[error("its configuration 0x{theirs:x} is newer than this leader's 0x{ours:x}")]
@@ -146,4 +153,6 @@ pub enum CloseReason {
     NotLeading,
     #[error("it connected again")]
     Replaced,
+    #[error("{0} connections of learners are open already")]
+    TooMany(usize),
 }

@@ -39,11 +39,17 @@ pub enum Input {
     LearnerClosed {
         link: LinkId,
     },
-    /// The answer to [`crate::Effect::ReadLog`]: the logged entries after the learner's zxid, or `None` if the log
-    /// does not reach back that far or holds too much.
+    /// The answer to [`crate::Effect::ReadLog`]: every entry between, or `None` if the log does not provably reach
+    /// back to `after`, has a gap, or would give too much (`snapshotSizeFactor`).
     LogRead {
         link: LinkId,
         entries: Option<Vec<Entry>>,
+    },
+
+    /// The stream asked for by [`crate::Effect::StreamSnapshot`] has left this server. Until then the learner is not
+    /// expected to say anything; a stream that stalls is closed by whoever writes it.
+    SnapshotSent {
+        link: LinkId,
     },
 
     // --- this server's link to its leader
@@ -59,7 +65,8 @@ pub enum Input {
 
     // --- from the node above
     /// The next transaction, its zxid one after the last; only while broadcasting as leader. `reconfig` is the
-    /// configuration it brings, if it is a reconfig.
+    /// configuration it brings, if it is a reconfig, its version the transaction's zxid; there is at most one that
+    /// is not committed. Nothing follows the last counter of an epoch: the peer steps down once that is committed.
     Propose {
         entry: Entry,
         reconfig: Option<Box<Config>>,

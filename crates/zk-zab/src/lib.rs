@@ -14,11 +14,23 @@
 //! No effect is conditional: what may be said only after an fsync is held back until [`Stored`] says so. The disk
 //! carries out [`Store`] commands in their order and answers in that order.
 
+mod configs;
 mod effect;
 mod election;
+mod history;
 mod input;
+mod leader;
+mod learner;
+mod marker;
 mod options;
+mod parked;
+mod peer;
+mod replica;
+mod status;
+mod txn;
 
 pub use effect::{CloseReason, Effect, Role, Store};
 pub use input::{Input, LinkId, Stored};
 pub use options::{Entry, Options, Stable};
+pub use peer::Peer;
+pub use status::{LearnerStatus, Phase, Status};

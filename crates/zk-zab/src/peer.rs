@@ -1,0 +1,320 @@
+//! One server of an ensemble: election, and the role that follows from it.
+//!
+//! ```text
+//! Settling ─disk quiet─► Looking ─verdict─► Leading, Learning ─quorum or link lost─► Settling
+//! ```
+//! `Settling` waits until the disk has answered everything it was told, so that the vote is what the disk holds
+//! (rule 6; Z-2845). One role at a time owns what it has begun; it is dropped whole when it ends (Z-4712, Z-4541).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use zk_proto::quorum::{Notification, PeerState, Sid};
+
+use crate::effect::{CloseReason, Effect, Role};
+use crate::election::{Election, Outcome};
+use crate::input::{Input, LinkId, Stored};
+use crate::leader::Leader;
+use crate::learner::Learner;
+use crate::options::{Options, Stable};
+use crate::parked::ParkedLinks;
+use crate::replica::{Leave, Next, Replica};
+
+#[derive(Debug)]
+pub(crate) enum State {
+    Settling,
+    Looking,
+    Leading(Box<Leader>),
+    Learning(Box<Learner>),
+}
+
+/// A server of an ensemble. See the crate's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Peer {
+    pub(crate) replica: Replica,
+    pub(crate) election: Election,
+    pub(crate) state: State,
+    /// What the node above was told last.
+    pub(crate) role: Role,
+    /// Why the last role ended, for whoever asks.
+    pub(crate) left: Option<String>,
+    parked: ParkedLinks,
+    /// Votes that came while settling, the newest of each server.
+    held: BTreeMap<Sid, Notification>,
+    heard: BTreeSet<Sid>,
+}
+
+impl Peer {
+    /// Begins with looking; the first input may be a `Tick`.
+    pub fn new(options: Options, stable: Stable, now_ms: u64) -> Self {
+        let replica = Replica::new(options, stable, now_ms);
+        let election =
+            Election::new(&replica.options, replica.configs.active(), replica.configs.outstanding());
+        Self {
+            replica,
+            election,
+            state: State::Settling,
+            role: Role::Looking,
+            left: None,
+            parked: ParkedLinks::default(),
+            held: BTreeMap::new(),
+            heard: BTreeSet::new(),
+        }
+    }
+
+    /// Takes one input; what is to be done is appended to `fx`, in order.
+    pub fn step(&mut self, now_ms: u64, input: Input, fx: &mut Vec<Effect>) {
+        self.replica.now_ms = self.replica.now_ms.max(now_ms);
+        std::mem::swap(&mut self.replica.fx, fx);
+        let result = self.take(input);
+        self.conclude(result);
+        self.settle();
+        std::mem::swap(&mut self.replica.fx, fx);
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), Leave> {
+        match input {
+            Input::Tick => self.on_tick(),
+            Input::Notification { from, notification } => self.on_notification(from, notification),
+            Input::MeshUp { sid } => {
+                self.heard.insert(sid);
+                self.election.mesh_up(sid, &mut self.replica.fx);
+                Ok(())
+            }
+            Input::MeshDown { sid } => {
+                self.heard.remove(&sid);
+                let outcome = self.election.mesh_down(self.replica.now_ms, sid);
+                self.on_outcome(outcome)
+            }
+            Input::LearnerConnected { .. }
+            | Input::FromLearner { .. }
+            | Input::LearnerClosed { .. }
+            | Input::LogRead { .. }
+            | Input::SnapshotSent { .. }
+            | Input::Propose { .. }
+            | Input::ToLearner { .. } => self.take_as_leader(input),
+            Input::LeaderConnected
+            | Input::FromLeader { .. }
+            | Input::LeaderClosed
+            | Input::ToLeader { .. } => self.take_as_learner(input),
+            Input::Stored(stored) => self.on_stored(&stored),
+        }
+    }
+
+    fn take_as_leader(&mut self, input: Input) -> Result<(), Leave> {
+        let replica = &mut self.replica;
+        let State::Leading(leader) = &mut self.state else {
+            self.park(input);
+            return Ok(());
+        };
+        match input {
+            Input::LearnerConnected { link } => leader.on_connected(replica, link),
+            Input::FromLearner { link, packet } => leader.on_packet(replica, link, packet)?,
+            Input::LearnerClosed { link } => leader.on_closed(replica, link)?,
+            Input::LogRead { link, entries } => leader.on_log_read(replica, link, entries)?,
+            Input::SnapshotSent { link } => leader.on_snapshot_sent(replica.now_ms, link),
+            Input::Propose { entry, reconfig } => leader.propose(replica, entry, reconfig)?,
+            Input::ToLearner { link, packet } => leader.to_learner(replica, link, packet),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Learners that come while this server does not lead, or not yet.
+    fn park(&mut self, input: Input) {
+        let fx = &mut self.replica.fx;
+        let learning = matches!(self.state, State::Learning(_));
+        match input {
+            Input::LearnerConnected { link } if learning => {
+                fx.push(Effect::CloseLearner { link, reason: CloseReason::NotLeading });
+            }
+            Input::LearnerConnected { link } => self.parked.connected(self.replica.now_ms, link, fx),
+            Input::FromLearner { link, packet } => self.parked.packet(link, packet, fx),
+            Input::LearnerClosed { link } => self.parked.closed(link),
+            // Answers to a role that has ended, and what the node proposed before it heard of that.
+            _ => {}
+        }
+    }
+
+    fn take_as_learner(&mut self, input: Input) -> Result<(), Leave> {
+        let replica = &mut self.replica;
+        let State::Learning(learner) = &mut self.state else { return Ok(()) };
+        match input {
+            Input::LeaderConnected => learner.on_connected(replica),
+            Input::FromLeader { packet } => learner.on_packet(replica, packet)?,
+            Input::LeaderClosed => {
+                let heard = self.heard.contains(&learner.leader());
+                learner.on_closed(replica, heard)?;
+            }
+            Input::ToLeader { packet } => learner.to_leader(replica, packet),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_stored(&mut self, stored: &Stored) -> Result<(), Leave> {
+        self.replica.on_stored(stored);
+        match &mut self.state {
+            State::Leading(leader) => leader.on_stored(&mut self.replica, stored),
+            State::Learning(learner) => learner.on_stored(&mut self.replica, stored),
+            State::Settling | State::Looking => Ok(()),
+        }
+    }
+
+    fn on_tick(&mut self) -> Result<(), Leave> {
+        let replica = &mut self.replica;
+        match &mut self.state {
+            State::Leading(leader) => leader.on_tick(replica),
+            State::Learning(learner) => learner.on_tick(replica),
+            State::Settling => Ok(()),
+            State::Looking => {
+                self.parked.expire(replica.now_ms, replica.options.tick_ms, &mut replica.fx);
+                let outcome = self.election.on_tick(replica.now_ms, &mut replica.fx);
+                self.on_outcome(outcome)
+            }
+        }
+    }
+
+    fn on_notification(&mut self, from: Sid, notification: Notification) -> Result<(), Leave> {
+        self.heard.insert(from);
+        let replica = &mut self.replica;
+        match &mut self.state {
+            State::Settling => {
+                if replica.configs.last_seen().members.contains_key(&from) {
+                    self.held.insert(from, notification);
+                }
+                return Ok(());
+            }
+            State::Learning(learner) if learner.leader() == from => learner.on_leaders_vote(&notification)?,
+            State::Leading(leader) if notification.state == PeerState::Looking => leader.on_looking(replica, from)?,
+            _ => {}
+        }
+        let outcome = self.election.on_notification(replica.now_ms, from, &notification, &mut replica.fx);
+        self.on_outcome(outcome)
+    }
+
+    fn on_outcome(&mut self, outcome: Option<Outcome>) -> Result<(), Leave> {
+        match outcome {
+            None => Ok(()),
+            Some(Outcome::Leads) => self.become_leader(),
+            Some(Outcome::Follows { leader }) => {
+                self.become_learner(leader, false);
+                Ok(())
+            }
+            Some(Outcome::Observes { leader }) => {
+                self.become_learner(leader, true);
+                Ok(())
+            }
+            Some(Outcome::NewerConfig(config)) => {
+                if self.replica.configs.activate(&config).is_some() {
+                    self.replica.emit(Effect::ConfigActive { config });
+                }
+                self.become_looking();
+                Ok(())
+            }
+        }
+    }
+
+    fn become_leader(&mut self) -> Result<(), Leave> {
+        let leader = Leader::start(&mut self.replica, self.parked.adopt())?;
+        self.state = State::Leading(Box::new(leader));
+        Ok(())
+    }
+
+    fn become_learner(&mut self, leader: Sid, observer: bool) {
+        self.parked.dismiss(&mut self.replica.fx);
+        self.state = State::Learning(Box::new(Learner::start(&mut self.replica, leader, observer)));
+    }
+
+    /// A role has ended: nothing of it stays but what the disk has been told.
+    fn become_looking(&mut self) {
+        let replica = &mut self.replica;
+        match std::mem::replace(&mut self.state, State::Settling) {
+            State::Leading(leader) => {
+                for (link, _) in leader.links() {
+                    replica.emit(Effect::CloseLearner { link, reason: CloseReason::NotLeading });
+                }
+            }
+            State::Learning(_) => replica.emit(Effect::HangUp),
+            State::Settling | State::Looking => {}
+        }
+        if self.role != Role::Looking {
+            replica.emit(Effect::Role(Role::Looking));
+        }
+        replica.vote_epoch = None;
+        replica.repair_epochs();
+    }
+
+    fn conclude(&mut self, result: Result<(), Leave>) {
+        let Err(Leave { why, next }) = result else { return };
+        tracing::info!(sid = self.replica.sid(), why, "looking for a leader");
+        self.left = Some(why);
+        self.become_looking();
+        self.note_effects();
+        if let Next::Designated(leader) = next {
+            self.follow_designated(leader);
+        }
+    }
+
+    /// A reconfiguration has named the next leader.
+    fn follow_designated(&mut self, _leader: Sid) {}
+
+    /// Votes once the disk is quiet, and takes what came meanwhile.
+    fn settle(&mut self) {
+        self.note_effects();
+        while matches!(self.state, State::Settling) && self.replica.settled() {
+            self.state = State::Looking;
+            let own = self.replica.last_logged();
+            self.election.begin(self.replica.now_ms, own, &mut self.replica.fx);
+            let outcome = self.election.on_tick(self.replica.now_ms, &mut self.replica.fx);
+            let mut result = self.on_outcome(outcome);
+            for (from, notification) in std::mem::take(&mut self.held) {
+                result = result.and_then(|()| self.on_notification(from, notification));
+            }
+            self.conclude(result);
+            self.note_effects();
+        }
+    }
+
+    /// Tells the election what a step has changed, and remembers what the node above was told.
+    fn note_effects(&mut self) {
+        if self.replica.configs.take_changed() {
+            let configs = &self.replica.configs;
+            self.election.set_config(configs.active(), configs.outstanding());
+            if matches!(self.state, State::Looking) {
+                self.state = State::Settling;
+            }
+        }
+        if let Some(epoch) = self.replica.vote_epoch.take() {
+            self.election.set_vote_epoch(epoch);
+        }
+        let roles = self.replica.fx.iter().rev().filter_map(|effect| match effect {
+            Effect::Role(role) => Some(*role),
+            _ => None,
+        });
+        self.role = roles.take(1).next().unwrap_or(self.role);
+    }
+
+    /// Invariants, to be called after every step in tests and simulations. Each names its rule.
+    pub fn check(&self) {
+        self.replica.check();
+        self.election.check();
+        match &self.state {
+            State::Settling => assert!(self.role == Role::Looking, "a role has ended"),
+            State::Looking => {
+                assert!(self.replica.settled(), "rule 6: the vote is what the disk holds");
+                assert!(self.role == Role::Looking, "who looks serves nobody");
+            }
+            State::Leading(leader) => {
+                assert!(!self.replica.damaged, "a damaged history never leads");
+                leader.check(&self.replica);
+            }
+            State::Learning(learner) => learner.check(&self.replica),
+        }
+    }
+
+    /// The link a server has as a learner of this one, if it is served.
+    pub fn link_of(&self, sid: Sid) -> Option<LinkId> {
+        let State::Leading(leader) = &self.state else { return None };
+        leader.links().find(|(_, link)| link.sid == sid && link.synced()).map(|(id, _)| id)
+    }
+}
