@@ -7,10 +7,12 @@
 mod epochs;
 mod install;
 mod lock;
+mod member;
 mod purge;
 mod recovery;
 mod small_file;
 mod truncate;
+mod trust;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use crate::txnlog::{self, Entries, TxnLog, TxnLogOptions, TxnLogReader, last_log
 use lock::DirLock;
 
 pub use epochs::Epochs;
+pub use member::{Damage, Distrust, MemberRecovery};
 pub use purge::{Removed, SNAPSHOTS_RETAINED_MIN};
 pub use recovery::{RecoverOptions, Recovery, RecoveryEvent};
 pub use truncate::Truncated;

@@ -40,7 +40,7 @@ pub enum StoreError {
     LogsWithoutSnapshot { snap_dir: PathBuf, log_dir: PathBuf },
 
     /// Snapshots were found, but none could be read to its end.
-    #[error("none of the snapshots in {} can be read; the newest: {newest}", dir.display())]
+    #[error("no snapshot in {} can be read that, with the log, gives the newest state; the newest: {newest}", dir.display())]
     NoReadableSnapshot { dir: PathBuf, newest: String },
 
     /// dataDir and dataLogDir are mixed up (ZOOKEEPER-2967).
@@ -61,6 +61,15 @@ pub enum StoreError {
     /// The history here does not lead to where the leader wants it cut. Nothing was changed.
     #[error("cannot cut the history back to 0x{zxid:x}: {why}. Only the leader's snapshot helps")]
     CannotTruncate { zxid: i64, why: String },
+
+    /// See `DataDir::recover_or_set_aside`; a single server has nobody to be synchronised by.
+    #[error(
+        "{} has lost its history ({why}), and no leader has synchronised it since. Start it as a member of its \
+         ensemble, restore the directory from a copy, or create a file named initialize in dataDir and remove the file \
+         untrusted to begin with an empty database",
+        path.display()
+    )]
+    Untrusted { path: PathBuf, why: String },
 
     /// The caller refused a part of a snapshot or a transaction.
     #[error("{} holds what cannot be applied: {why}", path.display())]

@@ -21,8 +21,8 @@ mod snapshot;
 mod txnlog;
 
 pub use datadir::{
-    DataDir, DataDirOptions, Epochs, RecoverOptions, Recovery, RecoveryEvent, Removed,
-    SNAPSHOTS_RETAINED_MIN, Truncated,
+    Damage, DataDir, DataDirOptions, Distrust, Epochs, MemberRecovery, RecoverOptions, Recovery,
+    RecoveryEvent, Removed, SNAPSHOTS_RETAINED_MIN, Truncated,
 };
 pub use error::StoreError;
 pub use names::{DiskFile, list_logs, list_snapshots, log_name, snapshot_name};

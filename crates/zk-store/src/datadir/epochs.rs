@@ -46,8 +46,72 @@ impl DataDir {
         Ok(Epochs { accepted, current })
     }
 
-    /// Durable when it returns.
+    /// As [`DataDir::load_epochs`] for a member of an ensemble, where a contradiction is damage and heals.
+    ///
+    /// `currentEpoch` behind the log is none: it is written last, when a synchronised history is durable, so a crash
+    /// before leaves it behind. Such a server votes with the old epoch, which is right: it has not acknowledged the
+    /// new one, and whatever was committed in the new one is known to a majority that has. An epoch the log or
+    /// `currentEpoch` belongs to must have been accepted before, and files are missing together (a database that was
+    /// a single server's) or not at all: else a promise is lost.
+    pub(super) fn load_member_epochs(&self, last_zxid: i64) -> Result<Epochs, StoreError> {
+        let zxid_epoch = last_zxid.max(0) >> 32;
+        let read = |name| small_file::read_number(&self.epoch_path(name));
+        let (accepted, mut current) = match (read(ACCEPTED)?, read(CURRENT)?) {
+            (Some(accepted), Some(current)) => (accepted, current),
+            // A first start makes them one after the other.
+            (None, None) | (None, Some(0)) | (Some(0), None) if zxid_epoch == 0 => self.create_epochs(0)?,
+            (None, None) => self.create_epochs(zxid_epoch)?,
+            (Some(_), None) => return Err(self.epoch_error(CURRENT, "it is missing".into())),
+            (None, Some(_)) => return Err(self.epoch_error(ACCEPTED, "it is missing".into())),
+        };
+        if current < zxid_epoch {
+            let leftover = small_file::read_number(&temporary_of(&self.epoch_path(CURRENT)));
+            match leftover.ok().flatten().filter(|epoch| (zxid_epoch..=accepted).contains(epoch)) {
+                Some(adopted) => {
+                    tracing::info!(epoch = adopted, "adopting currentEpoch.tmp, left by a crash");
+                    self.set_current_epoch(adopted)?;
+                    current = adopted;
+                }
+                None => {
+                    tracing::info!(current, zxid_epoch, "stopped while being synchronised with a new leader")
+                }
+            }
+        }
+        if accepted < current.max(zxid_epoch) {
+            let why =
+                format!("epoch {accepted} is older than currentEpoch, {current}, or the log's, {zxid_epoch}");
+            return Err(self.epoch_error(ACCEPTED, why));
+        }
+        Ok(Epochs { accepted, current })
+    }
+
+    /// What is left of the epochs when the history is not: 0 where nothing is, and no less promised than reached.
+    pub(super) fn surviving_epochs(&self) -> Result<Epochs, StoreError> {
+        let read = |name| small_file::read_number(&self.epoch_path(name)).ok().flatten().unwrap_or(0);
+        let current = read(CURRENT);
+        let accepted = read(ACCEPTED).max(current);
+        for (name, epoch) in [(CURRENT, current), (ACCEPTED, accepted)] {
+            if small_file::read_number(&self.epoch_path(name)).ok().flatten() != Some(epoch) {
+                small_file::write_number(&self.epoch_path(name), epoch)?;
+            }
+        }
+        Ok(Epochs { accepted, current })
+    }
+
+    pub(super) fn epoch_readable(&self, name: &str) -> bool {
+        matches!(small_file::read_number(&self.epoch_path(name)), Ok(Some(epoch)) if epoch >= 0)
+    }
+
+    fn create_epochs(&self, epoch: i64) -> Result<(i64, i64), StoreError> {
+        small_file::write_number(&self.epoch_path(CURRENT), epoch)?;
+        small_file::write_number(&self.epoch_path(ACCEPTED), epoch)?;
+        Ok((epoch, epoch))
+    }
+
+    /// Durable when it returns. From here on this server has promised something, which is noted outside of
+    /// `version-2` too.
     pub fn set_accepted_epoch(&self, epoch: i64) -> Result<(), StoreError> {
+        self.note_joined()?;
         small_file::write_number(&self.epoch_path(ACCEPTED), epoch)
     }
 

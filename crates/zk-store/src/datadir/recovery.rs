@@ -2,17 +2,18 @@
 //!
 //! All logged transactions are replayed, committed or not: a single server acknowledged what it synced, and in an
 //! ensemble the leader settles the rest. A snapshot that cannot be read costs a warning and the next older one is
-//! taken; the gap check of the log then proves that nothing between is missing.
+//! taken; the log must then lead to the damaged one's zxid without a gap, which proves that nothing is missing.
 
-use std::fs;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use zk_proto::txn::TxnEntry;
 
 use super::{DataDir, RECENT_BYTES_MAX};
 use crate::error::StoreError;
-use crate::names::{DiskFile, list_snapshots, sync_dir};
+use crate::names::{DiskFile, list_snapshots};
 use crate::snapshot::{SnapshotPart, SnapshotTail, looks_valid, read_snapshot};
+use crate::steps::DiskStep;
 use crate::txnlog::{Entries, Recent, TornTail, TxnLogReader, cut_torn_tail, follows};
 
 /// Apache gives up after as many.
@@ -66,33 +67,54 @@ pub struct Recovery {
     pub txn_bytes: u64,
     /// Unfinished writes that were cut off the newest log.
     pub torn: Option<TornTail>,
+    /// A file `initialize` was there (and is not any more): an empty database is meant.
+    pub initialized: bool,
     /// A snapshot must be written before the first transaction is logged: later starts refuse logs without one.
     pub needs_snapshot: bool,
     /// The newest logged transactions, as [`DataDir::recent`] finds them: those before the snapshot are among them.
     pub recent: Entries,
 }
 
-type Take<'a> = &'a mut dyn FnMut(RecoveryEvent) -> Result<(), String>;
+/// The newest readable snapshot.
+struct Loaded {
+    snapshot: Option<(DiskFile, SnapshotTail)>,
+    /// A newer one that is damaged, and how. One that was never finished does not count: Apache leaves such files when
+    /// it stops while writing them.
+    newest_error: Option<(i64, String)>,
+}
 
-impl DataDir {
-    /// Hands out the state on disk. `take` refuses an event with a reason, which ends recovery (for a part of a
-    /// snapshot: makes it unreadable). A torn tail is cut off the newest log and told in the result.
-    pub fn recover(&self, options: &RecoverOptions, take: Take<'_>) -> Result<Recovery, StoreError> {
-        self.finish_installation()?;
-        self.refuse_half_installed()?;
-        let loaded = self.load_snapshot(take)?;
-        let trusted = self.consume_initialize()? || options.db_autocreate;
-        let mut recovery = Recovery {
+impl Recovery {
+    pub(super) fn empty() -> Self {
+        Self {
             last_zxid: 0,
             snapshot: None,
             snapshot_tail: SnapshotTail::default(),
             txns: 0,
             txn_bytes: 0,
             torn: None,
+            initialized: false,
             needs_snapshot: false,
             recent: Vec::new(),
-        };
-        match loaded {
+        }
+    }
+}
+
+pub(super) type Take<'a> = &'a mut dyn FnMut(RecoveryEvent) -> Result<(), String>;
+
+impl DataDir {
+    /// Hands out the state on disk. `take` refuses an event with a reason, which ends recovery (for a part of a
+    /// snapshot: makes it unreadable). A torn tail is cut off the newest log and told in the result.
+    pub fn recover(&self, options: &RecoverOptions, take: Take<'_>) -> Result<Recovery, StoreError> {
+        if let Some(why) = self.untrusted()? {
+            return Err(StoreError::Untrusted { path: self.snap_dir().to_owned(), why });
+        }
+        self.finish_installation()?;
+        self.refuse_half_installed()?;
+        let loaded = self.load_snapshot(take)?;
+        let initialized = self.consume_initialize()?;
+        let trusted = initialized || options.db_autocreate;
+        let mut recovery = Recovery { initialized, ..Recovery::empty() };
+        match loaded.snapshot {
             Some((snapshot, tail)) => {
                 recovery.last_zxid = snapshot.zxid;
                 recovery.snapshot = Some(snapshot);
@@ -115,11 +137,17 @@ impl DataDir {
             }
         }
         self.replay(options, &mut recovery, take)?;
-        Ok(recovery)
+        match loaded.newest_error {
+            // What it held is nowhere else.
+            Some((zxid, newest)) if zxid > recovery.last_zxid => {
+                Err(StoreError::NoReadableSnapshot { dir: self.snap_dir().to_owned(), newest })
+            }
+            _ => Ok(recovery),
+        }
     }
 
-    fn load_snapshot(&self, take: Take<'_>) -> Result<Option<(DiskFile, SnapshotTail)>, StoreError> {
-        let mut newest_error = None;
+    fn load_snapshot(&self, take: Take<'_>) -> Result<Loaded, StoreError> {
+        let mut newest_error: Option<(i64, String)> = None;
         for snapshot in list_snapshots(self.snap_dir())?.into_iter().take(SNAPSHOTS_TRIED_MAX) {
             if !looks_valid(&snapshot.path) {
                 tracing::warn!(path = %snapshot.path.display(), "snapshot is incomplete, trying an older one");
@@ -127,16 +155,18 @@ impl DataDir {
             }
             emit(take, RecoveryEvent::Reset, &snapshot.path)?;
             match read_snapshot(&snapshot.path, &mut |part| take(RecoveryEvent::Part(part))) {
-                Ok(tail) => return Ok(Some((snapshot, tail))),
+                Ok(tail) => return Ok(Loaded { newest_error, snapshot: Some((snapshot, tail)) }),
                 Err(e) => {
                     tracing::warn!(error = %e, "snapshot cannot be read, trying an older one");
-                    newest_error.get_or_insert(e.to_string());
+                    newest_error.get_or_insert((snapshot.zxid, e.to_string()));
                 }
             }
         }
         match newest_error {
-            None => Ok(None),
-            Some(newest) => Err(StoreError::NoReadableSnapshot { dir: self.snap_dir().to_owned(), newest }),
+            None => Ok(Loaded { newest_error: None, snapshot: None }),
+            Some((_, newest)) => {
+                Err(StoreError::NoReadableSnapshot { dir: self.snap_dir().to_owned(), newest })
+            }
         }
     }
 
@@ -181,12 +211,20 @@ impl DataDir {
 
     /// `initialize` says that an empty database is meant; it counts once.
     fn consume_initialize(&self) -> Result<bool, StoreError> {
-        let path = self.log_root.join("initialize");
-        match fs::remove_file(&path) {
-            Ok(()) => sync_dir(&self.log_root).map(|()| true),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(StoreError::io("remove", &path)(e)),
+        let wanted = self.initialize_wanted();
+        for path in self.initialize_paths().into_iter().filter(|path| path.exists()) {
+            DiskStep::Remove { path }.run()?;
         }
+        Ok(wanted)
+    }
+
+    pub(super) fn initialize_wanted(&self) -> bool {
+        self.initialize_paths().iter().any(|path| path.exists())
+    }
+
+    /// Apache's server looks in dataLogDir (`FileTxnSnapLog.restore`), its script writes to dataDir.
+    fn initialize_paths(&self) -> [PathBuf; 2] {
+        [&self.log_root, &self.data_dir].map(|root| root.join("initialize"))
     }
 }
 

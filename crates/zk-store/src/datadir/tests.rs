@@ -10,6 +10,7 @@ use super::*;
 use crate::snapshot::{SnapshotPart, SnapshotTail, encode_node};
 use crate::txnlog::testing::{payload, read_all, write_log};
 
+mod damage;
 mod interruptions;
 
 fn root() -> TempDir {

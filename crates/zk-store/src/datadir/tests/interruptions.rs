@@ -51,7 +51,7 @@ fn truncation_removes_log_and_snapshots_behind_the_zxid() {
 /// ZOOKEEPER-5094.
 #[test]
 fn a_truncation_stopped_anywhere_leaves_a_prefix_of_the_history_that_reaches_the_zxid() {
-    for zxid in 0..=9 {
+    for zxid in [0, 2, 5, 7, 9] {
         let steps = history(&root()).truncation_plan(zxid).expect("planned").1.len();
         for done in 0..=steps {
             let root = root();
