@@ -110,7 +110,9 @@ pub enum Store {
     CurrentEpoch {
         epoch: i64,
     },
-    /// Remove everything after that zxid and load the tree anew; answered by `Truncated` or `Void`.
+    /// Remove everything after that zxid and load the tree anew; answered by `Truncated`, or by `Void` if it cannot be
+    /// done, because the oldest snapshot is newer: the history then stays as it is, and this server asks for a
+    /// snapshot.
     Truncate {
         zxid: i64,
     },

@@ -19,6 +19,7 @@
 //! server that looks answers only votes of lower rounds or of non-voters, and a non-voter answers nobody unless the
 //! other takes it for a voter.
 
+mod appoint;
 mod electorate;
 mod reach;
 mod resend;

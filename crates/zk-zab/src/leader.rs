@@ -20,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use zk_proto::jute::WireError;
 use zk_proto::quorum::{Packet, PacketKind, Sid, zxid};
 
-pub(crate) use self::learners::{LINKS_MAX, Link, Stage};
 use self::learners::Learners;
+pub(crate) use self::learners::{LINKS_MAX, Link, Stage};
 use crate::effect::{CloseReason, Effect};
 use crate::input::{LinkId, Stored};
 use crate::replica::{Leave, Replica};
@@ -80,18 +80,18 @@ pub(crate) struct Leader {
     last_proposed: i64,
     /// The zxid of the reconfiguration that is proposed and not committed.
     reconfig: Option<i64>,
-    /// Configurations by the zxid of the proposal that brings them.
+    /// A reconfiguration has named another leader: this one commits nothing more (`allowedToCommit`).
     designated: Option<Sid>,
     ticked_ms: u64,
 }
 
 impl Leader {
     /// Begins with the whole log as history: a leader commits what it holds by completing NEWLEADER (rule 7).
-    pub(crate) fn start(replica: &mut Replica, parked: BTreeMap<LinkId, Option<Packet>>) -> Result<Self, Leave> {
+    pub(crate) fn new(replica: &mut Replica) -> Self {
         assert!(!replica.damaged, "a damaged history never leads");
         let elected_with = (replica.current_epoch, replica.history.last());
         replica.deliver_tail();
-        let mut leader = Self {
+        Self {
             phase: Phase::Epoch,
             since_ms: replica.now_ms,
             epoch: replica.accepted_epoch + 1,
@@ -104,23 +104,28 @@ impl Leader {
             reconfig: None,
             designated: None,
             ticked_ms: replica.now_ms,
-        };
+        }
+    }
+
+    /// With the learners that were quicker.
+    pub(crate) fn begin(
+        &mut self,
+        replica: &mut Replica,
+        parked: BTreeMap<LinkId, Option<Packet>>,
+    ) -> Result<(), Leave> {
+        for id in parked.keys() {
+            self.on_connected(replica, *id);
+        }
         for (id, first) in parked {
-            leader.on_connected(replica, id);
             if let Some(packet) = first {
-                leader.on_packet(replica, id, packet)?;
+                self.on_packet(replica, id, packet)?;
             }
         }
-        leader.try_epoch(replica)?;
-        Ok(leader)
+        self.try_epoch(replica)
     }
 
     pub(crate) fn phase(&self) -> Phase {
         self.phase
-    }
-
-    pub(crate) fn epoch(&self) -> i64 {
-        self.epoch
     }
 
     pub(crate) fn last_proposed(&self) -> i64 {
@@ -138,7 +143,12 @@ impl Leader {
         self.learners.insert(id, Link::new(replica.now_ms));
     }
 
-    pub(crate) fn on_packet(&mut self, replica: &mut Replica, id: LinkId, packet: Packet) -> Result<(), Leave> {
+    pub(crate) fn on_packet(
+        &mut self,
+        replica: &mut Replica,
+        id: LinkId,
+        packet: Packet,
+    ) -> Result<(), Leave> {
         let Some(link) = self.learners.get_mut(id) else { return Ok(()) };
         link.heard_ms = replica.now_ms;
         match self.take_packet(replica, id, packet) {
@@ -165,7 +175,12 @@ impl Leader {
         self.forget(replica, id)
     }
 
-    pub(crate) fn close(&mut self, replica: &mut Replica, id: LinkId, reason: CloseReason) -> Result<(), Leave> {
+    pub(crate) fn close(
+        &mut self,
+        replica: &mut Replica,
+        id: LinkId,
+        reason: CloseReason,
+    ) -> Result<(), Leave> {
         if self.learners.get(id).is_some() {
             replica.emit(Effect::CloseLearner { link: id, reason });
         }
@@ -216,7 +231,10 @@ impl Leader {
         for (_, link) in self.learners.iter() {
             assert!(link.acked <= link.sent, "nobody acknowledges what it was not sent");
             assert!(self.phase >= Phase::Sync || link.stage < Stage::Syncing, "nobody is synced too early");
-            assert!(link.stage < Stage::Serving || self.phase == Phase::Broadcast, "UPTODATE waits for the quorum");
+            assert!(
+                link.stage < Stage::Serving || self.phase == Phase::Broadcast,
+                "UPTODATE waits for the quorum"
+            );
         }
     }
 }

@@ -105,14 +105,6 @@ impl Learner {
         self.phase
     }
 
-    pub(crate) fn epoch(&self) -> i64 {
-        self.epoch
-    }
-
-    pub(crate) fn is_observer(&self) -> bool {
-        self.observer
-    }
-
     pub(crate) fn on_packet(&mut self, replica: &mut Replica, packet: Packet) -> Result<(), Leave> {
         self.heard_ms = replica.now_ms;
         if matches!(self.phase, Phase::Promising | Phase::Rewriting) {
@@ -160,7 +152,9 @@ impl Learner {
                 self.on_rewritten(replica, stored)?;
                 self.drain(replica)
             }
-            Stored::Void { .. } => Err(Leave::look("the leader's snapshot or truncation could not be stored")),
+            Stored::Void { .. } => {
+                Err(Leave::look("the leader's snapshot or truncation could not be stored"))
+            }
             Stored::Durable { .. } | Stored::CurrentEpoch { .. } => {
                 self.try_record(replica);
                 self.pay(replica);
@@ -195,15 +189,24 @@ impl Learner {
             assert!(replica.accepted_epoch >= self.epoch, "rule 1: acceptedEpoch is on disk before ACKEPOCH");
         }
         if self.phase >= Phase::Recorded {
-            assert_eq!(replica.current_epoch, self.epoch, "rule 2: currentEpoch is on disk before ACK(NEWLEADER)");
+            assert_eq!(
+                replica.current_epoch, self.epoch,
+                "rule 2: currentEpoch is on disk before ACK(NEWLEADER)"
+            );
             assert!(!replica.damaged, "a history that is on disk is not damaged");
         }
-        assert!(self.acked == 0 || self.phase == Phase::Serving, "rule 2: no ACK before the second of NEWLEADER");
+        assert!(
+            self.acked == 0 || self.phase == Phase::Serving,
+            "rule 2: no ACK before the second of NEWLEADER"
+        );
         assert!(
             self.phase == Phase::Rewriting || !replica.rewriting(),
             "rule 8: nothing but the rewriting happens on a void history"
         );
         assert!(self.owed.iter().is_sorted(), "ACKs go out in order");
-        assert!(zxid::epoch(replica.history.last()) <= self.epoch || self.phase < Phase::Promised, "epochs rise");
+        assert!(
+            zxid::epoch(replica.history.last()) <= self.epoch || self.phase < Phase::Promised,
+            "epochs rise"
+        );
     }
 }

@@ -8,6 +8,7 @@ use zk_proto::quorum::packet::{LearnerInfo, PROTOCOL_VERSION};
 
 const MARK: &[u8] = b"zoolog\x01";
 const DAMAGED: u8 = 1;
+const WANTS_SNAPSHOT: u8 = 2;
 const LEARNER_INFO_BYTES: usize = 20;
 const LEADER_INFO_BYTES: usize = 4;
 
@@ -19,6 +20,8 @@ pub(crate) struct Greeting {
     pub ours: bool,
     /// Its history is lost: whatever it says of its epochs counts for nothing until it is synchronised.
     pub damaged: bool,
+    /// Its log could not be truncated: only a snapshot helps.
+    pub wants_snapshot: bool,
 }
 
 impl Greeting {
@@ -26,14 +29,16 @@ impl Greeting {
         let mut w = Writer::new();
         self.info.encode(&mut w);
         w.raw(MARK);
-        w.raw(&[if self.damaged { DAMAGED } else { 0 }]);
+        let flag = |set, bit| if set { bit } else { 0 };
+        w.raw(&[flag(self.damaged, DAMAGED) | flag(self.wants_snapshot, WANTS_SNAPSHOT)]);
         w.into_vec()
     }
 
     pub(crate) fn decode(data: &[u8]) -> Result<Self, WireError> {
         let info = LearnerInfo::decode(data)?;
         let flags = flags(data, LEARNER_INFO_BYTES);
-        Ok(Self { info, ours: flags.is_some(), damaged: flags.is_some_and(|flags| flags & DAMAGED != 0) })
+        let has = |bit| flags.is_some_and(|flags| flags & bit != 0);
+        Ok(Self { info, ours: flags.is_some(), damaged: has(DAMAGED), wants_snapshot: has(WANTS_SNAPSHOT) })
     }
 }
 
@@ -65,9 +70,12 @@ mod tests {
         let mut w = Writer::new();
         info.encode(&mut w);
         let apache = w.into_vec();
-        assert_eq!(Greeting::decode(&apache), Ok(Greeting { info, ours: false, damaged: false }));
-        for damaged in [false, true] {
-            let greeting = Greeting { info, ours: true, damaged };
+        assert_eq!(
+            Greeting::decode(&apache),
+            Ok(Greeting { info, ours: false, damaged: false, wants_snapshot: false })
+        );
+        for (damaged, wants_snapshot) in [(false, false), (true, false), (false, true)] {
+            let greeting = Greeting { info, ours: true, damaged, wants_snapshot };
             assert_eq!(Greeting::decode(&greeting.encode()), Ok(greeting));
             assert_eq!(greeting.encode()[..apache.len()], apache[..], "what an original reads is the same");
         }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use zk_proto::quorum::{Notification, PeerState, Sid};
 
 use crate::effect::{CloseReason, Effect, Role};
-use crate::election::{Election, Outcome};
+use crate::election::{Election, LastLogged, Outcome};
 use crate::input::{Input, LinkId, Stored};
 use crate::leader::Leader;
 use crate::learner::Learner;
@@ -33,11 +33,11 @@ pub struct Peer {
     pub(crate) replica: Replica,
     pub(crate) election: Election,
     pub(crate) state: State,
-    /// What the node above was told last.
-    pub(crate) role: Role,
     /// Why the last role ended, for whoever asks.
     pub(crate) left: Option<String>,
     parked: ParkedLinks,
+    /// The leader that a reconfiguration has named: no election is needed.
+    appointed: Option<Sid>,
     /// Votes that came while settling, the newest of each server.
     held: BTreeMap<Sid, Notification>,
     heard: BTreeSet<Sid>,
@@ -53,9 +53,9 @@ impl Peer {
             replica,
             election,
             state: State::Settling,
-            role: Role::Looking,
             left: None,
             parked: ParkedLinks::default(),
+            appointed: None,
             held: BTreeMap::new(),
             heard: BTreeSet::new(),
         }
@@ -185,7 +185,9 @@ impl Peer {
                 return Ok(());
             }
             State::Learning(learner) if learner.leader() == from => learner.on_leaders_vote(&notification)?,
-            State::Leading(leader) if notification.state == PeerState::Looking => leader.on_looking(replica, from)?,
+            State::Leading(leader) if notification.state == PeerState::Looking => {
+                leader.on_looking(replica, from)?
+            }
             _ => {}
         }
         let outcome = self.election.on_notification(replica.now_ms, from, &notification, &mut replica.fx);
@@ -215,9 +217,10 @@ impl Peer {
     }
 
     fn become_leader(&mut self) -> Result<(), Leave> {
-        let leader = Leader::start(&mut self.replica, self.parked.adopt())?;
-        self.state = State::Leading(Box::new(leader));
-        Ok(())
+        let replica = &mut self.replica;
+        self.state = State::Leading(Box::new(Leader::new(replica)));
+        let State::Leading(leader) = &mut self.state else { return Ok(()) };
+        leader.begin(replica, self.parked.adopt())
     }
 
     fn become_learner(&mut self, leader: Sid, observer: bool) {
@@ -237,9 +240,7 @@ impl Peer {
             State::Learning(_) => replica.emit(Effect::HangUp),
             State::Settling | State::Looking => {}
         }
-        if self.role != Role::Looking {
-            replica.emit(Effect::Role(Role::Looking));
-        }
+        replica.announce(Role::Looking);
         replica.vote_epoch = None;
         replica.repair_epochs();
     }
@@ -249,24 +250,22 @@ impl Peer {
         tracing::info!(sid = self.replica.sid(), why, "looking for a leader");
         self.left = Some(why);
         self.become_looking();
-        self.note_effects();
-        if let Next::Designated(leader) = next {
-            self.follow_designated(leader);
-        }
+        self.appointed = match next {
+            Next::Look => None,
+            Next::Designated(leader) => Some(leader),
+        };
     }
-
-    /// A reconfiguration has named the next leader.
-    fn follow_designated(&mut self, _leader: Sid) {}
 
     /// Votes once the disk is quiet, and takes what came meanwhile.
     fn settle(&mut self) {
         self.note_effects();
         while matches!(self.state, State::Settling) && self.replica.settled() {
-            self.state = State::Looking;
             let own = self.replica.last_logged();
-            self.election.begin(self.replica.now_ms, own, &mut self.replica.fx);
-            let outcome = self.election.on_tick(self.replica.now_ms, &mut self.replica.fx);
-            let mut result = self.on_outcome(outcome);
+            let mut result = match self.appointed.take().and_then(|leader| self.election.appoint(leader, own))
+            {
+                Some(outcome) => self.on_outcome(Some(outcome)),
+                None => self.look(own),
+            };
             for (from, notification) in std::mem::take(&mut self.held) {
                 result = result.and_then(|()| self.on_notification(from, notification));
             }
@@ -275,7 +274,14 @@ impl Peer {
         }
     }
 
-    /// Tells the election what a step has changed, and remembers what the node above was told.
+    fn look(&mut self, own: Option<LastLogged>) -> Result<(), Leave> {
+        self.state = State::Looking;
+        self.election.begin(self.replica.now_ms, own, &mut self.replica.fx);
+        let outcome = self.election.on_tick(self.replica.now_ms, &mut self.replica.fx);
+        self.on_outcome(outcome)
+    }
+
+    /// Tells the election what a step has changed.
     fn note_effects(&mut self) {
         if self.replica.configs.take_changed() {
             let configs = &self.replica.configs;
@@ -287,11 +293,6 @@ impl Peer {
         if let Some(epoch) = self.replica.vote_epoch.take() {
             self.election.set_vote_epoch(epoch);
         }
-        let roles = self.replica.fx.iter().rev().filter_map(|effect| match effect {
-            Effect::Role(role) => Some(*role),
-            _ => None,
-        });
-        self.role = roles.take(1).next().unwrap_or(self.role);
     }
 
     /// Invariants, to be called after every step in tests and simulations. Each names its rule.
@@ -299,10 +300,10 @@ impl Peer {
         self.replica.check();
         self.election.check();
         match &self.state {
-            State::Settling => assert!(self.role == Role::Looking, "a role has ended"),
+            State::Settling => assert!(self.replica.role == Role::Looking, "a role has ended"),
             State::Looking => {
                 assert!(self.replica.settled(), "rule 6: the vote is what the disk holds");
-                assert!(self.role == Role::Looking, "who looks serves nobody");
+                assert!(self.replica.role == Role::Looking, "who looks serves nobody");
             }
             State::Leading(leader) => {
                 assert!(!self.replica.damaged, "a damaged history never leads");

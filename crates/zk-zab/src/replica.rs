@@ -8,7 +8,7 @@ use zk_proto::data::Id;
 use zk_proto::quorum::{Config, Packet, PacketKind, Sid, zxid};
 
 use crate::configs::{Configs, differ};
-use crate::effect::{Effect, Store};
+use crate::effect::{Effect, Role, Store};
 use crate::election::LastLogged;
 use crate::history::History;
 use crate::input::Stored;
@@ -42,7 +42,13 @@ struct Disk {
     /// Epoch files that are being written.
     epoch_writes: u32,
     /// A truncation or an incoming snapshot: until it is answered the history is void.
-    rewriting: bool,
+    rewriting: Option<Rewriting>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rewriting {
+    Truncation,
+    Snapshot,
 }
 
 #[derive(Debug)]
@@ -56,11 +62,15 @@ pub(crate) struct Replica {
     current_epoch_queued: i64,
     /// The history is lost or broken: no vote, in no quorum (Stable::last_zxid).
     pub(crate) damaged: bool,
+    /// The log could not be truncated as a leader wanted: its history counts, but what helps is a snapshot.
+    pub(crate) wants_snapshot: bool,
     pub(crate) history: History,
     disk: Disk,
     pub(crate) configs: Configs,
     /// The epoch the vote is to name from now on (Z-1732), not yet told to the election.
     pub(crate) vote_epoch: Option<i64>,
+    /// What the node above was told last.
+    pub(crate) role: Role,
     pub(crate) fx: Vec<Effect>,
 }
 
@@ -74,10 +84,12 @@ impl Replica {
             current_epoch: stable.current_epoch,
             current_epoch_queued: stable.current_epoch,
             damaged: stable.last_zxid.is_none(),
+            wants_snapshot: false,
             history: History::new(options.commit_log_count, last, recent),
-            disk: Disk { durable: last, epoch_writes: 0, rewriting: false },
+            disk: Disk { durable: last, epoch_writes: 0, rewriting: None },
             configs: Configs::new(options.reconfig_enabled, stable.config, stable.last_seen_config),
             vote_epoch: None,
+            role: Role::Looking,
             fx: Vec::new(),
             options,
         }
@@ -89,6 +101,14 @@ impl Replica {
 
     pub(crate) fn emit(&mut self, effect: Effect) {
         self.fx.push(effect);
+    }
+
+    /// The node above is told of a role only when it changes.
+    pub(crate) fn announce(&mut self, role: Role) {
+        if self.role != role {
+            self.role = role;
+            self.emit(Effect::Role(role));
+        }
     }
 
     /// `tickTime × initLimit`.
@@ -111,8 +131,12 @@ impl Replica {
     }
 
     /// Logs an entry; rule 5 has been seen to by the caller.
+    ///
+    /// Whoever has an entry of an epoch has all that epoch began with, so currentEpoch may say so; and it must, before
+    /// the entry: Apache refuses to start from a log that is ahead of it.
     pub(crate) fn append(&mut self, entry: Entry) {
-        assert!(!self.disk.rewriting, "rule 8: nothing is logged while the history is void");
+        assert!(self.disk.rewriting.is_none(), "rule 8: nothing is logged while the history is void");
+        self.store_current_epoch(zxid::epoch(entry.zxid));
         self.history.push(entry.clone());
         self.emit(Effect::Store(Store::Append(entry)));
     }
@@ -134,7 +158,7 @@ impl Replica {
     }
 
     pub(crate) fn rewriting(&self) -> bool {
-        self.disk.rewriting
+        self.disk.rewriting.is_some()
     }
 
     pub(crate) fn store_accepted_epoch(&mut self, epoch: i64) {
@@ -152,18 +176,20 @@ impl Replica {
     }
 
     pub(crate) fn truncate(&mut self, zxid: i64) {
-        self.disk.rewriting = true;
+        self.disk.rewriting = Some(Rewriting::Truncation);
         self.emit(Effect::Store(Store::Truncate { zxid }));
     }
 
     pub(crate) fn receive_snapshot(&mut self, zxid: i64) {
-        self.disk.rewriting = true;
+        self.disk.rewriting = Some(Rewriting::Snapshot);
         self.emit(Effect::ReceiveSnapshot { zxid });
     }
 
     /// Whether everything the disk was told is done: the vote must say what the disk holds (rule 6, Z-2845).
     pub(crate) fn settled(&self) -> bool {
-        !self.disk.rewriting && self.disk.epoch_writes == 0 && self.disk.durable == self.history.last()
+        self.disk.rewriting.is_none()
+            && self.disk.epoch_writes == 0
+            && self.disk.durable == self.history.last()
     }
 
     /// What this server stands for election with.
@@ -174,7 +200,9 @@ impl Replica {
 
     pub(crate) fn on_stored(&mut self, stored: &Stored) {
         match stored {
-            Stored::Durable { zxid } => self.disk.durable = (*zxid).max(self.disk.durable).min(self.history.last()),
+            Stored::Durable { zxid } => {
+                self.disk.durable = (*zxid).max(self.disk.durable).min(self.history.last())
+            }
             Stored::AcceptedEpoch { epoch } => {
                 self.disk.epoch_writes = self.disk.epoch_writes.saturating_sub(1);
                 self.accepted_epoch = self.accepted_epoch.max(*epoch);
@@ -182,18 +210,26 @@ impl Replica {
             Stored::CurrentEpoch { epoch } => {
                 self.disk.epoch_writes = self.disk.epoch_writes.saturating_sub(1);
                 self.current_epoch = self.current_epoch.max(*epoch);
-                self.damaged = false;
             }
-            Stored::Truncated { last_zxid, recent } => self.rewritten(Some(*last_zxid), recent),
+            Stored::Truncated { last_zxid, recent } => {
+                self.wants_snapshot = false;
+                self.rewritten(Some(*last_zxid), recent);
+            }
             // A snapshot is installed whole or not at all, and it came from a leader whose quorum formed without
             // this server: from here on the history is sound.
-            Stored::SnapshotInstalled { zxid } => self.rewritten(Some(*zxid), &[]),
-            Stored::Void { last_zxid, recent } => self.rewritten(*last_zxid, recent),
+            Stored::SnapshotInstalled { zxid } => {
+                self.wants_snapshot = false;
+                self.rewritten(Some(*zxid), &[]);
+            }
+            Stored::Void { last_zxid, recent } => {
+                self.wants_snapshot |= self.disk.rewriting == Some(Rewriting::Truncation);
+                self.rewritten(*last_zxid, recent);
+            }
         }
     }
 
     fn rewritten(&mut self, last: Option<i64>, recent: &[Entry]) {
-        self.disk.rewriting = false;
+        self.disk.rewriting = None;
         self.disk.durable = last.unwrap_or(0);
         self.damaged = last.is_none();
         self.history.reset(last.unwrap_or(0), recent.to_vec());

@@ -135,6 +135,16 @@ fn a_higher_round_is_adopted_with_the_better_of_its_vote_and_the_own() {
 }
 
 #[test]
+fn votes_of_an_earlier_round_count_no_more() {
+    let mut server = Server::new(2, FIVE);
+    server.hear(1, looking(3));
+    server.hear(3, Notification { round: 4, ..looking(3) });
+    assert_eq!(server.wait(DRAIN_MS), None, "2 and 3; 1 voted so in round 1");
+    server.hear(1, Notification { round: 4, ..looking(3) });
+    assert_eq!(server.wait(DRAIN_MS), Some(Outcome::Follows { leader: 3 }));
+}
+
+#[test]
 fn a_lower_round_is_answered_at_once_and_not_counted() {
     let mut server = Server::new(3, THREE);
     server.hear(2, Notification { round: 4, ..looking(2) });

@@ -16,7 +16,7 @@ impl Leader {
         let config = replica.configs.last_seen().clone();
         self.activate_at_start(replica, &config);
         replica.vote_epoch = Some(self.epoch);
-        replica.emit(Effect::Role(Role::Leading { epoch: self.epoch }));
+        replica.announce(Role::Leading { epoch: self.epoch });
         for id in self.learners.where_is(|stage| stage == Stage::Synced) {
             self.serve(replica, id);
         }
@@ -147,7 +147,14 @@ impl Leader {
     }
 
     /// Observers get a transaction once it is committed, and whole.
-    fn inform(&mut self, replica: &mut Replica, id: LinkId, zxid: i64, payload: &Bytes, designated: Option<i64>) {
+    fn inform(
+        &mut self,
+        replica: &mut Replica,
+        id: LinkId,
+        zxid: i64,
+        payload: &Bytes,
+        designated: Option<i64>,
+    ) {
         match designated {
             Some(leader) => {
                 let data = [&leader.to_be_bytes()[..], payload].concat();

@@ -17,11 +17,19 @@ pub(crate) const EPOCH_MAX: i64 = i32::MAX as i64 - 1;
 
 impl Leader {
     /// FOLLOWERINFO or OBSERVERINFO.
-    pub(super) fn on_greeting(&mut self, replica: &mut Replica, id: LinkId, packet: &Packet) -> Result<(), Fault> {
+    pub(super) fn on_greeting(
+        &mut self,
+        replica: &mut Replica,
+        id: LinkId,
+        packet: &Packet,
+    ) -> Result<(), Fault> {
         let greeting = Greeting::decode(packet.body())?;
         let (sid, accepted) = (greeting.info.sid, zxid::epoch(packet.zxid));
         if greeting.info.protocol < PROTOCOL_VERSION {
-            return Err(Fault::protocol(format!("protocol 0x{:x}, older than ZAB 1.0", greeting.info.protocol)));
+            return Err(Fault::protocol(format!(
+                "protocol 0x{:x}, older than ZAB 1.0",
+                greeting.info.protocol
+            )));
         }
         if !(0..=EPOCH_MAX).contains(&accepted) {
             return Err(Fault::protocol(format!("accepted epoch 0x{accepted:x}")));
@@ -41,6 +49,7 @@ impl Leader {
         link.observer = packet.kind == PacketKind::ObserverInfo;
         link.ours = greeting.ours;
         link.damaged = greeting.damaged;
+        link.wants_snapshot = greeting.wants_snapshot;
         link.stage = Stage::Greeted;
         if self.phase == Phase::Epoch {
             self.epoch = self.epoch.max(accepted + 1);
@@ -104,7 +113,12 @@ impl Leader {
     }
 
     /// ACKEPOCH: its current epoch and last zxid (`Leader.waitForEpochAck`).
-    pub(super) fn on_ack_epoch(&mut self, replica: &mut Replica, id: LinkId, packet: &Packet) -> Result<(), Fault> {
+    pub(super) fn on_ack_epoch(
+        &mut self,
+        replica: &mut Replica,
+        id: LinkId,
+        packet: &Packet,
+    ) -> Result<(), Fault> {
         let current = i64::from(Reader::new(packet.body()).i32()?);
         let last = packet.zxid;
         if last < 0 || current < -1 {

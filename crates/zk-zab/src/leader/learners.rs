@@ -25,9 +25,13 @@ pub(crate) enum Stage {
     /// Has been told the epoch.
     Promising,
     /// Has accepted the epoch, waits until a quorum has. Its last zxid.
-    Promised { last: i64 },
+    Promised {
+        last: i64,
+    },
     /// What it lacks is being read from the log.
-    ReadingLog { last: i64 },
+    ReadingLog {
+        last: i64,
+    },
     /// Has been sent its history and NEWLEADER.
     Syncing,
     /// Has its history on disk, waits until a quorum has.
@@ -42,6 +46,8 @@ pub(crate) struct Link {
     /// A server of this project.
     pub ours: bool,
     pub damaged: bool,
+    /// Its log cannot be truncated.
+    pub wants_snapshot: bool,
     pub stage: Stage,
     pub heard_ms: u64,
     pub pinged_ms: u64,
@@ -62,6 +68,7 @@ impl Link {
             observer: false,
             ours: false,
             damaged: false,
+            wants_snapshot: false,
             stage: Stage::Greeting,
             heard_ms: now_ms,
             pinged_ms: now_ms,
@@ -99,7 +106,10 @@ impl Link {
             at = Some(sent_ms);
             self.unacked.pop_front();
         }
-        if self.unacked.is_empty() && self.sent > zxid && let Some(at) = at {
+        if self.unacked.is_empty()
+            && self.sent > zxid
+            && let Some(at) = at
+        {
             self.unacked.push_back((self.sent, at));
         }
     }

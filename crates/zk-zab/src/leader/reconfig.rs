@@ -18,7 +18,8 @@ impl Leader {
             sids
         };
         self.choose(replica, next, |leader| {
-            let ahead = replica.history.pending().iter().map(|entry| entry.zxid).filter(|zxid| *zxid >= reconfig);
+            let ahead =
+                replica.history.pending().iter().map(|entry| entry.zxid).filter(|zxid| *zxid >= reconfig);
             let mut best = None;
             for candidates in ahead.map(acked) {
                 match candidates.first() {
@@ -39,7 +40,8 @@ impl Leader {
 
     /// The configuration that NEWLEADER's quorum has agreed on counts from now on (Z-1324).
     pub(super) fn activate_at_start(&mut self, replica: &mut Replica, config: &Config) {
-        let candidates = || self.new_leader_acks.iter().find(|sid| **sid != replica.sid() && config.is_voter(**sid));
+        let candidates =
+            || self.new_leader_acks.iter().find(|sid| **sid != replica.sid() && config.is_voter(**sid));
         let leader = self.choose(replica, config, |own| candidates().copied().unwrap_or(own));
         self.adopt(replica, config, leader);
     }

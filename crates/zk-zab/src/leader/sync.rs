@@ -19,9 +19,13 @@ use crate::replica::{Leave, Replica, packet};
 #[derive(Debug, PartialEq, Eq)]
 enum Plan {
     /// It has a prefix of the history: send the entries after it.
-    Diff { after: i64 },
+    Diff {
+        after: i64,
+    },
     /// It has entries nobody knows: remove those after `to`, then send the entries after that.
-    Trunc { to: i64 },
+    Trunc {
+        to: i64,
+    },
     /// It is behind what is in memory: the log may reach back.
     ReadLog,
     Snap,
@@ -68,7 +72,9 @@ fn trunc_to(to: i64, peer: i64) -> Plan {
 /// What the log on disk adds before the ring: the entries after `peer` up to the ring, or `None` if there is a gap.
 fn bridge(history: &History, peer: i64, mut entries: Vec<Entry>) -> Option<Vec<Entry>> {
     let first = history.committed().front().map(|first| first.zxid);
-    entries.retain(|entry| first.is_none_or(|first| entry.zxid < first) && entry.zxid <= history.last_committed());
+    entries.retain(|entry| {
+        first.is_none_or(|first| entry.zxid < first) && entry.zxid <= history.last_committed()
+    });
     let mut at = peer;
     for next in entries.iter().map(|entry| entry.zxid).chain(first) {
         if !zxid::follows(at, next) {
@@ -82,7 +88,11 @@ fn bridge(history: &History, peer: i64, mut entries: Vec<Entry>) -> Option<Vec<E
 impl Leader {
     pub(super) fn start_sync(&mut self, replica: &mut Replica, id: LinkId, last: i64) {
         let Some(link) = self.learners.get_mut(id) else { return };
-        let plan = if link.damaged { Plan::Snap } else { plan(&replica.history, last, link.ours) };
+        let plan = match plan(&replica.history, last, link.ours) {
+            _ if link.damaged => Plan::Snap,
+            Plan::Trunc { .. } if link.wants_snapshot => Plan::Snap,
+            plan => plan,
+        };
         match plan {
             Plan::ReadLog => {
                 link.stage = Stage::ReadingLog { last };
@@ -173,12 +183,24 @@ impl Leader {
         replica.emit(Effect::SendLearner { link: id, packet: Packet::new(kind, zxid) });
     }
 
-    pub(super) fn send_data(&self, replica: &mut Replica, id: LinkId, kind: PacketKind, zxid: i64, data: Bytes) {
+    pub(super) fn send_data(
+        &self,
+        replica: &mut Replica,
+        id: LinkId,
+        kind: PacketKind,
+        zxid: i64,
+        data: Bytes,
+    ) {
         replica.emit(Effect::SendLearner { link: id, packet: packet(kind, zxid, data) });
     }
 
     /// The first ACK: its history is on disk (`Leader.waitForNewLeaderAck`).
-    pub(super) fn on_ack_new_leader(&mut self, replica: &mut Replica, id: LinkId, acked: i64) -> Result<(), Fault> {
+    pub(super) fn on_ack_new_leader(
+        &mut self,
+        replica: &mut Replica,
+        id: LinkId,
+        acked: i64,
+    ) -> Result<(), Fault> {
         if acked != zxid::of(self.epoch, 0) {
             return Err(Fault::protocol(format!("ACK 0x{acked:x} instead of that of NEWLEADER")));
         }
@@ -256,7 +278,11 @@ mod tests {
     fn rule_09_a_truncation_never_crosses_an_epoch() {
         assert_eq!(plan(&history(), z(3, 1), true), Plan::Snap);
         assert_eq!(plan(&history(), z(1, 7), true), Plan::Trunc { to: z(1, 5) });
-        assert_eq!(plan(&History::new(10, z(2, 0), Vec::new()), z(2, 1), true), Plan::Snap, "2:0 is no entry");
+        assert_eq!(
+            plan(&History::new(10, z(2, 0), Vec::new()), z(2, 1), true),
+            Plan::Snap,
+            "2:0 is no entry"
+        );
     }
 
     #[test]
@@ -273,7 +299,8 @@ mod tests {
     fn a_log_with_a_gap_is_no_diff() {
         let read = |peer, zxids: &[i64]| {
             let entries = zxids.iter().copied().map(entry).collect();
-            bridge(&history(), peer, entries).map(|entries| entries.iter().map(|e| e.zxid).collect::<Vec<_>>())
+            bridge(&history(), peer, entries)
+                .map(|entries| entries.iter().map(|e| e.zxid).collect::<Vec<_>>())
         };
         assert_eq!(read(z(1, 1), &[z(1, 2), z(1, 3)]), Some(vec![z(1, 2)]));
         assert_eq!(read(z(1, 1), &[z(1, 3)]), None, "a hole before the ring");

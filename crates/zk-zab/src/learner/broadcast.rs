@@ -17,11 +17,14 @@ impl Learner {
         let data = packet.data.clone().unwrap_or_default();
         match packet.kind {
             // An observer takes what is committed (`Observer.processPacket`); in sync the pairs are that.
-            PacketKind::Proposal | PacketKind::Commit if self.observer && self.phase == Phase::Serving => Ok(()),
+            PacketKind::Proposal | PacketKind::Commit if self.observer && self.phase == Phase::Serving => {
+                Ok(())
+            }
             PacketKind::Proposal => self.on_proposal(replica, zxid, data),
             PacketKind::Commit => self.on_commit(replica, zxid).map(drop),
             PacketKind::CommitAndActivate => {
-                let designated = Reader::new(&data).i64().map_err(|e| Leave::look(format!("{:?}: {e}", packet.kind)))?;
+                let designated =
+                    Reader::new(&data).i64().map_err(|e| Leave::look(format!("{:?}: {e}", packet.kind)))?;
                 match self.on_commit(replica, zxid)? {
                     Some(payload) => self.activate(replica, &payload, designated),
                     None => Ok(()),
@@ -60,11 +63,6 @@ impl Learner {
         if let Some(config) = txn::examine(zxid, &payload)? {
             replica.see_config(&config);
         }
-        if zxid::epoch(zxid) == self.epoch {
-            // Whoever has an entry of an epoch has all that it began with, so the file may say so; and it must,
-            // before the entry: Apache refuses to start from a log that is ahead of currentEpoch.
-            replica.store_current_epoch(self.epoch);
-        }
         replica.append(Entry { zxid, payload });
         if self.phase >= Phase::Recording && !self.observer {
             self.owed.push_back(zxid);
@@ -86,7 +84,12 @@ impl Learner {
     }
 
     /// A committed transaction, whole.
-    fn on_inform(&mut self, replica: &mut Replica, zxid: i64, payload: Bytes) -> Result<Option<Bytes>, Leave> {
+    fn on_inform(
+        &mut self,
+        replica: &mut Replica,
+        zxid: i64,
+        payload: Bytes,
+    ) -> Result<Option<Bytes>, Leave> {
         self.on_proposal(replica, zxid, payload)?;
         self.on_commit(replica, zxid)
     }

@@ -33,6 +33,7 @@ impl Learner {
             },
             ours: true,
             damaged: replica.damaged,
+            wants_snapshot: replica.wants_snapshot,
         };
         let kind = if self.observer { PacketKind::ObserverInfo } else { PacketKind::FollowerInfo };
         let packet = packet(kind, zxid::of(replica.accepted_epoch, 0), greeting.encode());
@@ -88,7 +89,9 @@ impl Learner {
         }
         let accepted = replica.accepted_epoch;
         if epoch < accepted {
-            return Err(Leave::look(format!("rule 1: epoch {epoch} is older than {accepted}, which is promised")));
+            return Err(Leave::look(format!(
+                "rule 1: epoch {epoch} is older than {accepted}, which is promised"
+            )));
         }
         self.ours = marker::leader_is_ours(packet.body());
         self.epoch = epoch;
@@ -104,10 +107,13 @@ impl Learner {
     /// Rule 1: acceptedEpoch is on disk. An epoch promised before, or a history that is lost, does not count.
     pub(super) fn promise(&mut self, replica: &mut Replica, is_new: bool) {
         self.phase = Phase::Promised;
-        let current = if is_new && !replica.damaged { replica.current_epoch as i32 } else { -1 };
+        // An original has no other way to be asked for a snapshot than an empty history, which then counts for nothing.
+        let as_empty = replica.damaged || replica.wants_snapshot && !self.ours;
+        let current = if is_new && !as_empty { replica.current_epoch as i32 } else { -1 };
         let data = Bytes::copy_from_slice(&current.to_be_bytes());
         // Rule 6: what the disk holds, as in the vote.
-        let packet = packet(PacketKind::AckEpoch, replica.durable(), data);
+        let last = if as_empty { 0 } else { replica.durable() };
+        let packet = packet(PacketKind::AckEpoch, last, data);
         replica.emit(Effect::SendLeader { packet });
     }
 }

@@ -32,31 +32,39 @@ impl Learner {
                 replica.receive_snapshot(packet.zxid);
                 self.rewrite_to = packet.zxid;
             }
-            kind => return Err(Leave::look(format!("the leader sent {kind:?} instead of DIFF, TRUNC or SNAP"))),
+            kind => {
+                return Err(Leave::look(format!("the leader sent {kind:?} instead of DIFF, TRUNC or SNAP")));
+            }
         }
         Ok(())
     }
 
     /// Rule 8, Z-5094: the tree comes from disk anew, and it ends where the leader said. If the log was without that
-    /// entry, what is left is a prefix of the history all the same: the next attempt begins there.
-    pub(super) fn on_rewritten(&mut self, replica: &Replica, stored: &Stored) -> Result<(), Leave> {
-        let (Stored::Truncated { last_zxid: last, .. } | Stored::SnapshotInstalled { zxid: last }) = stored else {
+    /// entry, what is left is a prefix of the leader's history all the same: the next attempt begins there.
+    pub(super) fn on_rewritten(&mut self, replica: &mut Replica, stored: &Stored) -> Result<(), Leave> {
+        let (Stored::Truncated { last_zxid: last, .. } | Stored::SnapshotInstalled { zxid: last }) = stored
+        else {
             return Ok(());
         };
-        debug_assert_eq!(*last, replica.history.last());
         if *last != self.rewrite_to {
             let wanted = self.rewrite_to;
-            return Err(Leave::look(format!("the log ends with 0x{last:x}, the leader wants it to with 0x{wanted:x}")));
+            return Err(Leave::look(format!(
+                "the log ends with 0x{last:x}, the leader wants it to with 0x{wanted:x}"
+            )));
         }
         self.heard_ms = replica.now_ms;
         self.phase = Phase::Syncing;
+        replica.store_current_epoch(zxid::epoch(*last));
         Ok(())
     }
 
     /// NEWLEADER: the history is here.
     pub(super) fn on_new_leader(&mut self, replica: &mut Replica, packet: &Packet) -> Result<(), Leave> {
         if packet.zxid != zxid::of(self.epoch, 0) {
-            return Err(Leave::look(format!("the leader sent NEWLEADER 0x{:x} in epoch {}", packet.zxid, self.epoch)));
+            return Err(Leave::look(format!(
+                "the leader sent NEWLEADER 0x{:x} in epoch {}",
+                packet.zxid, self.epoch
+            )));
         }
         let config = config_of(packet.body())?;
         if let Some(config) = &config {
@@ -65,7 +73,8 @@ impl Learner {
         // What is committed at the leader wants no ACK of its own; what is not, does (Z-4394).
         let committed = replica.history.last_committed();
         let pending = replica.history.pending().iter().map(|entry| entry.zxid);
-        self.owed = if self.observer { Default::default() } else { pending.filter(|z| *z > committed).collect() };
+        self.owed =
+            if self.observer { Default::default() } else { pending.filter(|z| *z > committed).collect() };
         self.new_leader = Some(NewLeader { history: replica.history.last(), config });
         self.phase = Phase::Recording;
         replica.store_current_epoch(self.epoch);
@@ -79,6 +88,7 @@ impl Learner {
         let on_disk = replica.durable() >= history && replica.current_epoch >= self.epoch;
         if self.phase == Phase::Recording && on_disk {
             self.phase = Phase::Recorded;
+            replica.damaged = false;
             self.send_ack(replica, zxid::of(self.epoch, 0));
         }
     }
@@ -93,7 +103,7 @@ impl Learner {
         replica.vote_epoch = Some(self.epoch);
         let leader = self.leader;
         let role = if self.observer { Role::Observing { leader } } else { Role::Following { leader } };
-        replica.emit(Effect::Role(role));
+        replica.announce(role);
         self.pay(replica);
         Ok(())
     }

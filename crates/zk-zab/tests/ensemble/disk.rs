@@ -12,7 +12,10 @@ pub type Tree = Vec<(i64, Bytes)>;
 pub enum Command {
     Store(Store),
     /// A snapshot from the leader.
-    Install { zxid: i64, tree: Tree },
+    Install {
+        zxid: i64,
+        tree: Tree,
+    },
 }
 
 #[derive(Debug, Default)]

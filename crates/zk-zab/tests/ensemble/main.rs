@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod disk;
+mod random;
 mod scenarios;
 mod world;

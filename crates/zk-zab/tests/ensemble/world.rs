@@ -292,7 +292,10 @@ impl World {
             return;
         };
         let before = self.leaders.insert(epoch, sid);
-        assert!(before.is_none_or(|other| other == sid), "SingleLeader: {before:?} and {sid} in epoch {epoch}");
+        assert!(
+            before.is_none_or(|other| other == sid),
+            "SingleLeader: {before:?} and {sid} in epoch {epoch}"
+        );
         let tree = &self.nodes[&sid].tree;
         assert!(tree.starts_with(&self.committed), "LeaderLogCompleteness: {sid} in epoch {epoch}");
         self.committed = tree.clone();
@@ -419,7 +422,9 @@ impl World {
             let stored = self.reload(link.learner, None);
             self.step(link.learner, Input::Stored(stored));
         }
-        if !self.links.iter().any(|other| other.learner == link.learner) && self.node(link.learner).dialling.is_none() {
+        if !self.links.iter().any(|other| other.learner == link.learner)
+            && self.node(link.learner).dialling.is_none()
+        {
             self.step(link.learner, Input::LeaderClosed);
         }
     }
@@ -440,7 +445,7 @@ impl World {
         let stored = match node.disk.queue.pop_front().unwrap() {
             Command::Store(Store::Append(Entry { zxid, payload })) => {
                 assert!(node.disk.last() < zxid, "the log is in order");
-                assert!(zxid::epoch(zxid) <= node.disk.current.max(1) || node.disk.current == 0 || zxid::epoch(zxid) <= node.disk.current, "a record is ahead of currentEpoch");
+                assert!(zxid::epoch(zxid) <= node.disk.current, "a record is ahead of currentEpoch");
                 node.disk.log.push(Entry { zxid, payload });
                 Stored::Durable { zxid }
             }
@@ -453,6 +458,11 @@ impl World {
                 assert!(epoch <= node.disk.accepted, "currentEpoch is one that was accepted");
                 node.disk.current = epoch;
                 Stored::CurrentEpoch { epoch }
+            }
+            Command::Store(Store::Truncate { zxid })
+                if node.disk.snapshot.as_ref().is_some_and(|s| s.0 > zxid) =>
+            {
+                self.reload(sid, None)
             }
             Command::Store(Store::Truncate { zxid }) => {
                 node.disk.log.retain(|entry| entry.zxid <= zxid);
