@@ -1,0 +1,106 @@
+//! Random lives: packets and disks at any pace, crashes, cuts, purged logs; then everything heals.
+
+use fastrand::Rng;
+use zk_proto::quorum::Sid;
+use zk_zab::Options;
+
+use crate::world::{World, config};
+
+/// Seeds of an everyday run; `ZAB_SEEDS` asks for more, `ZAB_SEED` for one.
+const SEEDS: u64 = 150;
+
+fn live(seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    let voters: Vec<Sid> = (1..=[3, 3, 4, 5][rng.usize(..4)]).collect();
+    let observers: Vec<Sid> = if rng.bool() { vec![9] } else { Vec::new() };
+    let count = [2, 10, 100][rng.usize(..3)];
+    let mut world = World::with(config(&voters, &observers), |options: &mut Options| {
+        options.seed = seed;
+        options.commit_log_count = count;
+    });
+    world.start_all();
+    for _ in 0..rng.usize(500..4000) {
+        disturb(&mut world, &mut rng);
+    }
+    world.heal();
+    for sid in world.nodes.keys().copied().collect::<Vec<_>>() {
+        world.node(sid).held_disk = false;
+        if world.node(sid).peer.is_none() {
+            world.start(sid);
+        }
+    }
+    world.run(10_000);
+    world.assert_healed();
+    world.write(3);
+    world.run(100);
+    world.assert_healed();
+}
+
+fn disturb(world: &mut World, rng: &mut Rng) {
+    let sids: Vec<Sid> = world.nodes.keys().copied().collect();
+    let any = |rng: &mut Rng| sids[rng.usize(..sids.len())];
+    match rng.u32(..1000) {
+        0..600 => {
+            let events = world.events();
+            if !events.is_empty() {
+                world.happen(events[rng.usize(..events.len())]);
+            }
+        }
+        600..800 => {
+            world.now_ms += rng.u64(1..30);
+            world.tick();
+        }
+        800..900 => drop(world.propose()),
+        900..960 => {
+            for _ in 0..rng.usize(..60) {
+                match world.events()[..] {
+                    [] => break,
+                    ref events => world.happen(events[rng.usize(..events.len())]),
+                }
+            }
+        }
+        960..963 => {
+            let sid = any(rng);
+            if world.node(sid).peer.is_some() {
+                world.crash(sid);
+            }
+        }
+        963..975 => {
+            let sid = any(rng);
+            if world.node(sid).peer.is_none() {
+                world.start(sid);
+            }
+        }
+        975..977 => {
+            let (one, other) = (any(rng), any(rng));
+            if one != other {
+                world.cut(one, other);
+            }
+        }
+        977..980 => world.heal(),
+        980..985 => {
+            let sid = any(rng);
+            world.node(sid).held_disk ^= true;
+        }
+        985..987 => {
+            let sid = any(rng);
+            if world.node(sid).peer.is_none() {
+                world.node(sid).disk.compact();
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn whatever_happens_nothing_committed_is_lost_and_all_agree() {
+    if let Some(seed) = std::env::var("ZAB_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return live(seed);
+    }
+    let seeds = std::env::var("ZAB_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
+    for seed in 0..seeds {
+        if std::panic::catch_unwind(|| live(seed)).is_err() {
+            panic!("ZAB_SEED={seed} lives it again, ZAB_TRACE=1 tells it");
+        }
+    }
+}
