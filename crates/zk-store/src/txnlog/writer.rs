@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::FallocateFlags;
 use zk_proto::txn::payload_zxid;
 
-use super::{END_OF_RECORD, ENTRY_HEADER_BYTES, FILE_HEADER_BYTES, MAGIC, VERSION, checksum};
+use super::{END_OF_RECORD, ENTRY_HEADER_BYTES, FILE_HEADER_BYTES, MAGIC, VERSION, checksum, follows};
 use super::{LogFileReader, LogStep};
 use crate::error::StoreError;
 use crate::names::{list_logs, log_name, sync_dir};
@@ -104,14 +104,14 @@ impl TxnLog {
         })
     }
 
-    /// Collects one payload (header, record, digest). It is durable after the next [`TxnLog::sync`].
+    /// Collects one payload (header, record, digest). It is durable after the next [`TxnLog::sync`]. A transaction that
+    /// does not directly follow the last one is refused, so that no fault above can write a hole.
     pub fn append(&mut self, payload: &[u8]) -> Result<(), StoreError> {
         self.check_poison()?;
         let zxid = payload_zxid(payload).map_err(|e| StoreError::NotATransaction(e.to_string()))?;
-        if self.last_zxid.is_some_and(|last| zxid <= last) {
+        if let Some(last) = self.last_zxid.filter(|last| !follows(*last, zxid)) {
             return Err(StoreError::NotATransaction(format!(
-                "zxid 0x{zxid:x} does not come after 0x{:x}",
-                self.last_zxid.unwrap_or_default()
+                "zxid 0x{zxid:x} does not directly follow 0x{last:x}"
             )));
         }
         let done = self.collect(zxid, payload);
@@ -288,7 +288,7 @@ fn reuse_empty(path: &Path) -> Result<File, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{options, payload, zxids};
+    use super::super::testing::{options, payload, payload_of, zxids};
     use super::*;
 
     /// A disk that stops taking writes, played by a handle that cannot write.
@@ -312,5 +312,58 @@ mod tests {
             assert!(matches!(refused, Err(StoreError::Poisoned(_))), "{refused:?}");
         }
         assert_eq!(zxids(dir.path(), 0), [1]);
+    }
+
+    /// ZOOKEEPER-4882: space that returns must not let later transactions be logged behind a hole.
+    #[test]
+    fn a_full_disk_is_the_end_though_space_returns() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut log = TxnLog::open(dir.path(), options(0)).expect("opened");
+        log.append(&payload(1)).and_then(|()| log.sync()).expect("written");
+        let current = log.current.as_mut().expect("a file is open");
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        let disk = std::mem::replace(&mut current.file, full);
+        log.append(&payload(2)).expect("only collected");
+        let error = log.sync().expect_err("no space");
+        assert!(
+            matches!(&error, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+        );
+        log.current.as_mut().expect("a file is open").file = disk;
+        assert!(matches!(log.append(&payload(3)), Err(StoreError::Poisoned(_))));
+        assert!(matches!(log.sync(), Err(StoreError::Poisoned(_))));
+        assert!(log.poisoned().is_some());
+        drop(log);
+        // A restart finds what was acknowledged and goes on directly behind it.
+        assert_eq!(zxids(dir.path(), 0), [1]);
+        let mut log = TxnLog::open(dir.path(), options(0)).expect("opened");
+        log.append(&payload(2)).and_then(|()| log.sync()).expect("written");
+        assert_eq!(zxids(dir.path(), 0), [1, 2]);
+    }
+
+    /// A large batch goes to the file before `sync`: then it is `append` that fails.
+    #[test]
+    fn a_full_disk_in_the_middle_of_a_batch_poisons_too() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut log = TxnLog::open(dir.path(), options(0)).expect("opened");
+        log.append(&payload(1)).and_then(|()| log.sync()).expect("written");
+        log.current.as_mut().expect("a file is open").file =
+            OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        let large = payload_of(2, BUFFER_BYTES_MAX + 1);
+        assert!(matches!(log.append(&large), Err(StoreError::Io { .. })));
+        assert!(matches!(log.append(&payload(3)), Err(StoreError::Poisoned(_))));
+        assert_eq!(log.last_zxid(), Some(1));
+    }
+
+    #[test]
+    fn a_hole_is_refused_and_harms_nothing() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut log = TxnLog::open(dir.path(), options(0)).expect("opened");
+        log.append(&payload(7)).expect("the first may be any");
+        for refused in [7, 6, 9, (1 << 32) + 2] {
+            assert!(matches!(log.append(&payload(refused)), Err(StoreError::NotATransaction(_))));
+        }
+        log.append(&payload(8)).and_then(|()| log.append(&payload((1 << 32) + 1))).expect("both follow");
+        log.sync().expect("synced");
+        assert_eq!(zxids(dir.path(), 0), [7, 8, (1 << 32) + 1]);
     }
 }
