@@ -139,7 +139,9 @@ impl Election {
             return None;
         }
         tracing::debug!(from, ?notification, state = ?self.state, round = self.round, "notification");
-        self.reach.up(from);
+        if self.electorate.is_voter(from) {
+            self.reach.up(from);
+        }
         if let Some(config) = self.newer_config(notification) {
             return Some(Outcome::NewerConfig(config));
         }
@@ -171,14 +173,20 @@ impl Election {
 
     /// A server that has just come needs not wait for the next broadcast.
     pub(crate) fn mesh_up(&mut self, sid: Sid, fx: &mut Vec<Effect>) {
+        if !self.electorate.is_voter(sid) || sid == self.me {
+            return;
+        }
         self.reach.up(sid);
-        if self.state == PeerState::Looking && self.electorate.is_voter(sid) && sid != self.me {
+        if self.state == PeerState::Looking {
             self.send(sid, fx);
         }
     }
 
     /// Whoever cannot be heard is not waited for, which may decide a round.
     pub(crate) fn mesh_down(&mut self, now_ms: u64, sid: Sid) -> Option<Outcome> {
+        if !self.electorate.is_voter(sid) {
+            return None;
+        }
         self.reach.down(sid);
         self.tally.lost(sid);
         if self.state == PeerState::Looking { self.decide(now_ms) } else { None }
@@ -192,6 +200,7 @@ impl Election {
         self.vote.peer_epoch = peer_epoch;
     }
 
+    #[cfg(test)]
     pub(crate) fn state(&self) -> PeerState {
         self.state
     }
@@ -201,6 +210,7 @@ impl Election {
     }
 
     /// While looking the proposal, afterwards the vote that won.
+    #[cfg(test)]
     pub(crate) fn vote(&self) -> Vote {
         self.vote
     }
