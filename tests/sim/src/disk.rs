@@ -34,11 +34,14 @@ pub struct Image {
     pub sessions: Vec<(i64, i32)>,
     pub acls: Vec<(i64, AclList)>,
     pub nodes: Vec<ImageNode>,
+    /// For the oracle: see [`Disk::history`].
+    pub history: Vec<i64>,
 }
 
 impl Image {
     pub fn begin(head: SnapshotHead) -> Self {
-        Self { zxid: head.last_zxid, sessions: head.sessions, acls: head.acls, nodes: Vec::new() }
+        let SnapshotHead { last_zxid: zxid, sessions, acls } = head;
+        Self { zxid, sessions, acls, ..Self::default() }
     }
 
     /// The next nodes of a tree that may have changed since the last call; true at the end.
@@ -115,6 +118,8 @@ pub struct Disk {
     pub log: Vec<Entry>,
     /// What the log begins after.
     pub base: i64,
+    /// For the oracle: every transaction up to the end of the log, also those that only a snapshot holds.
+    pub history: Vec<i64>,
     /// Oldest first.
     pub snapshots: Vec<Rc<Image>>,
     pub accepted_epoch: i64,
@@ -166,18 +171,21 @@ impl Disk {
         })
     }
 
-    /// Entries after one zxid up to another, synced or on their way.
-    pub fn entries(&self, after: i64, upto: i64) -> Vec<Entry> {
-        let mut found: Vec<Entry> = self.log.iter().filter(|e| e.zxid > after).cloned().collect();
+    /// The history after one zxid up to another, synced or on its way.
+    pub fn zxids(&self, after: i64, upto: i64) -> Vec<i64> {
+        let from = self.history.partition_point(|z| *z <= after);
+        let mut found = self.history[from..].to_vec();
         for command in self.under_way() {
             match command {
-                Command::Append(entry) if entry.zxid > after => found.push(entry.clone()),
-                Command::Truncate(zxid) => found.retain(|e| e.zxid <= *zxid),
-                Command::Install(_) => found.clear(),
+                Command::Append(entry) if entry.zxid > after => found.push(entry.zxid),
+                Command::Truncate(zxid) => found.retain(|z| z <= zxid),
+                Command::Install(image) => {
+                    found = image.history.iter().copied().filter(|z| *z > after).collect();
+                }
                 _ => {}
             }
         }
-        found.retain(|e| e.zxid <= upto);
+        found.retain(|z| *z <= upto);
         found
     }
 
@@ -220,6 +228,7 @@ impl Disk {
     fn carry_out(&mut self, command: Command, snapshots_kept: usize, read_max: usize) -> Option<Done> {
         Some(match command {
             Command::Append(entry) => {
+                self.history.push(entry.zxid);
                 self.log.push(entry);
                 return None;
             }
@@ -241,6 +250,7 @@ impl Disk {
                 let zxid = image.zxid;
                 self.log.clear();
                 self.base = zxid;
+                self.history.clone_from(&image.history);
                 self.snapshots = vec![image];
                 self.flipped = None;
                 self.is_untrusted = false;
@@ -255,6 +265,7 @@ impl Disk {
     fn truncate(&mut self, zxid: i64) -> bool {
         self.snapshots.retain(|s| s.zxid <= zxid);
         self.log.retain(|e| e.zxid <= zxid);
+        self.history.retain(|z| *z <= zxid);
         let is_whole = self.base == 0 || !self.snapshots.is_empty();
         if !is_whole {
             self.set_aside();
@@ -324,6 +335,7 @@ impl Disk {
         self.log.clear();
         self.snapshots.clear();
         self.base = 0;
+        self.history.clear();
         self.flipped = None;
         self.is_untrusted = true;
     }

@@ -98,7 +98,7 @@ impl Oracle {
         if n.state != PeerState::Looking {
             return;
         }
-        if disk.is_untrusted && n.round != 0 {
+        if disk.is_untrusted && disk.config.is_voter(sid) && n.round != 0 {
             broken!("DamagedHasNoVote", "server {sid} votes in round {} without a history", n.round);
         }
         let (last, epoch) = (disk.last_zxid(), disk.current_epoch);
@@ -162,7 +162,7 @@ impl Oracle {
         let (applied, digest) = (tree.last_zxid(), tree.digest());
         let view = self.views.entry(sid).or_default();
         debug_assert!(view.is_serving, "server {sid} serves without a role");
-        let before = if view.is_known { view.applied } else { server.disk.base };
+        let before = if view.is_known { view.applied } else { 0 };
         if view.is_known && applied < view.applied {
             broken!("CommittedLogMonotonicity", "server {sid} goes back from 0x{before:x} to 0x{applied:x}");
         }
@@ -174,8 +174,7 @@ impl Oracle {
         if applied > written && zxid::counter(applied) != 0 {
             broken!("TreeWithinLog", "server {sid} shows 0x{applied:x}, its log ends at 0x{written:x}");
         }
-        let entries = server.disk.entries(before, applied);
-        let zxids: Vec<i64> = entries.iter().map(|e| e.zxid).collect();
+        let zxids = server.disk.zxids(before, applied);
         self.applied(server, role, before, applied, &zxids);
         self.same_digest(sid, applied, digest);
     }

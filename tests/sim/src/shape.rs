@@ -41,12 +41,13 @@ impl Shape {
         let observers = if rng.u8(..3) == 0 { rng.i64(1..=2) } else { 0 };
         let reconfig = rng.u8(..4) == 0;
         let fast = rng.bool();
+        let tick_ms = *pick(&mut rng, &[100, 200, 500]);
         Self {
             seed,
             config: config(&mut rng, voters, observers),
             spares: if reconfig { rng.u8(0..=1) } else { 0 },
             reconfig,
-            tick_ms: *pick(&mut rng, &[100, 200, 500]),
+            tick_ms,
             init_limit: rng.u64(5..=10),
             sync_limit: rng.u64(3..=5),
             commit_log_count: *pick(&mut rng, &[2, 5, 20, 100]),
@@ -57,8 +58,8 @@ impl Shape {
             think_ms: *pick(&mut rng, &[10, 30, 100]),
             pipeline: *pick(&mut rng, &[1, 2, 8]),
             safety_ms: rng.u64(10_000..=30_000),
-            delay_ms: if fast { (0, 3) } else { (1, 30) },
-            fsync_ms: if rng.bool() { (0, 3) } else { (1, 20) },
+            delay_ms: if fast { (0, 3) } else { (1, tick_ms / 10) },
+            fsync_ms: if rng.bool() { (0, 3) } else { (1, tick_ms / 10) },
             counter_max: (rng.u8(..8) == 0).then(|| rng.i64(20..=60)),
             faults: true,
         }

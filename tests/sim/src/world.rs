@@ -146,7 +146,7 @@ impl World {
         let (least, most) = self.shape.delay_ms;
         let delay = self.rng.u64(least..=most);
         // Now and then something is much slower than the rest.
-        if self.rng.u8(..100) == 0 { delay * 10 } else { delay }
+        if self.rng.u8(..100) == 0 && !self.weather.is_over { delay * 10 } else { delay }
     }
 
     pub fn send(&mut self, key: ConnKey, from: Host, message: Message) {

@@ -63,7 +63,8 @@ impl World {
     }
 
     fn copy_to(&mut self, sid: Sid, key: ConnKey) -> bool {
-        let Some(process) = self.process(sid) else { return false };
+        let Some(server) = self.servers.get_mut(&sid) else { return false };
+        let Some(process) = &mut server.process else { return false };
         let tree = process.member.node().tree();
         let Some(link) = process.links.get_mut(&key) else { return false };
         if let Some((_, cursor)) = &mut link.stream {
@@ -76,7 +77,8 @@ impl World {
             return !done;
         }
         // The stream begins; held messages begin with its end, what stands before has been sent.
-        let head = Image::begin(tree.snapshot_head());
+        let mut head = Image::begin(tree.snapshot_head());
+        head.history = server.disk.zxids(0, head.zxid);
         link.stream = Some((head.clone(), SnapshotCursor::default()));
         self.send(key, sid, Message::SnapshotHead(Rc::new(head)));
         true
@@ -130,7 +132,10 @@ impl World {
             Message::SnapshotHead(head) => {
                 // Fuzzy: it may hold more than its packet says, never less; the packet's zxid counts.
                 assert!(head.zxid >= receiving.zxid, "a snapshot holds what its packet says");
-                receiving.image = Some(Image { zxid: receiving.zxid, ..(*head).clone() });
+                let zxid = receiving.zxid;
+                let mut image = Image { zxid, ..(*head).clone() };
+                image.history.retain(|z| *z <= zxid);
+                receiving.image = Some(image);
             }
             Message::SnapshotNodes(nodes) => {
                 let nodes: &[ImageNode] = &nodes;
