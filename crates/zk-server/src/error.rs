@@ -46,6 +46,12 @@ pub enum ServerError {
         "the transaction log cannot be written: {0}. The server has stopped serving; make room or repair the disk, then start it again"
     )]
     Log(String),
+    /// Going on would make this server's tree another one than its ensemble's.
+    #[error(
+        "the ensemble has agreed on something this server cannot apply: {0}. It has left the ensemble; a newer \
+         version of it may be needed"
+    )]
+    Disagreement(String),
     #[error("a server thread ended unexpectedly; the log above says why")]
     Thread,
 }

@@ -13,17 +13,21 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::MissedTickBehavior;
-use zk_node::{Node, Options};
-use zk_store::{DataDir, DataDirOptions, TxnLogOptions};
+use zk_node::{Member, Node, Options};
+use zk_store::{DataDir, DataDirOptions, Distrust, TxnLogOptions};
+use zk_zab::Stable;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Ensemble};
+use crate::config_files::ConfigWriter;
+use crate::disk::{DirectoryLock, Disk, entries};
+use crate::ensemble::sockets::QuorumPorts;
 use crate::error::{ServerError, StartError};
 use crate::four_letter::mntr::Startup;
 use crate::listener;
 use crate::log_thread::{self, Batching, LogQueue, LogReport};
 use crate::purge::purge;
-use crate::recovery::recover;
+use crate::recovery::{Recovered, recover, recover_member};
 use crate::server::Server;
 
 /// Session ids of a standalone server begin with this byte, as Apache's do.
@@ -31,6 +35,13 @@ const STANDALONE_SESSION_BYTE: u8 = 1;
 
 /// Longest time between two looks at the clock.
 const TICK_MS_MAX: u64 = 1000;
+
+/// The same in an ensemble, without a leader and with one.
+const LOOKING_TICK_MS: u64 = 50;
+const ENSEMBLE_TICK_MS_MAX: u64 = 200;
+
+/// How long a server that stops waits for the ensemble to decide what its clients have asked for.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// How long a purge that runs while the server stops may take.
 const PURGE_GRACE: Duration = Duration::from_secs(5);
@@ -143,18 +154,20 @@ impl Drop for Handle {
 struct Prepared {
     address: SocketAddr,
     listener: StdListener,
+    ports: Option<QuorumPorts>,
     runtime: Runtime,
     config: Config,
-    node: Node,
+    member: Member,
     data: Arc<DataDir>,
     log: LogQueue,
+    directory_lock: DirectoryLock,
     reports: mpsc::Receiver<LogReport>,
     log_thread: JoinHandle<()>,
     clock: Clock,
     startup: Startup,
 }
 
-/// The order gives the clearest error first: the directory, the port, then what is in the directory.
+/// The order gives the clearest error first: the directory, the ports, then what is in the directory.
 fn prepare(config: Config) -> Result<Prepared, StartError> {
     let data = DataDir::open(&DataDirOptions {
         autocreate: config.datadir_autocreate,
@@ -166,26 +179,115 @@ fn prepare(config: Config) -> Result<Prepared, StartError> {
         address: SocketAddr::from(([0, 0, 0, 0], config.client_port)),
         source,
     })?;
-    let (tree, startup) = recover(&data, &config)?;
-    let log = data.open_log(TxnLogOptions {
+    let ports = config.ensemble.as_ref().map(|e| QuorumPorts::bind(&config, e)).transpose()?;
+    let clock = Clock::start();
+    let data = Arc::new(data);
+    let state = State::load(&data, &config, clock)?;
+    let options = TxnLogOptions {
         prealloc_bytes: config.pre_alloc_bytes,
         size_limit_bytes: config.txn_log_size_limit_bytes,
         force_sync: config.force_sync,
         fsync_warning: Duration::from_millis(config.fsync_warning_threshold_ms),
-    })?;
+    };
+    let directory_lock = DirectoryLock::default();
+    let disk = Disk::open(data.clone(), config.clone(), options, directory_lock.clone(), state.is_untrusted)?;
     let batching =
         Batching { max: config.max_batch_size, delay: Duration::from_millis(config.flush_delay_ms) };
-    let (log, reports, log_thread) = log_thread::start(log, batching).map_err(StartError::Thread)?;
+    let (log, reports, log_thread) = log_thread::start(disk, batching).map_err(StartError::Thread)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-    let clock = Clock::start();
-    let node = Node::new(node_options(&config), tree, clock.now());
-    let data = Arc::new(data);
-    Ok(Prepared { address, listener, runtime, config, node, data, log, reports, log_thread, clock, startup })
+    let State { member, startup, .. } = state;
+    Ok(Prepared {
+        address,
+        listener,
+        ports,
+        runtime,
+        config,
+        member,
+        data,
+        log,
+        directory_lock,
+        reports,
+        log_thread,
+        clock,
+        startup,
+    })
+}
+
+/// What the disk holds, and who this server is by it.
+struct State {
+    member: Member,
+    startup: Startup,
+    /// The history was damaged and is set aside.
+    is_untrusted: bool,
+}
+
+impl State {
+    fn load(data: &DataDir, config: &Config, clock: Clock) -> Result<Self, StartError> {
+        let options = node_options(config);
+        let Some(ensemble) = &config.ensemble else {
+            let Recovered { tree, startup, .. } = recover(data, config)?;
+            let member = Member::alone(Node::new(options, tree, clock.now()));
+            return Ok(Self { member, startup, is_untrusted: false });
+        };
+        if let Some(files) = ensemble.files.as_ref().filter(|files| !files.is_split) {
+            back_up(&ConfigWriter::new(files, ensemble.sid));
+        }
+        let (recovered, epochs, distrust) = recover_member(data, config)?;
+        if let Some(distrust) = &distrust {
+            tell(distrust);
+        }
+        let is_untrusted = distrust.is_some();
+        let stable = Stable {
+            accepted_epoch: epochs.accepted,
+            current_epoch: epochs.current,
+            last_zxid: Some(recovered.last_zxid).filter(|_| !is_untrusted),
+            recent: entries(recovered.recent),
+            config: ensemble.servers.clone(),
+            last_seen_config: ensemble.last_seen.clone(),
+        };
+        let zab = zab_options(config, ensemble, options.seed);
+        let member = Member::new(options, zab, stable, recovered.tree, clock.now());
+        Ok(Self { member, startup: recovered.startup, is_untrusted })
+    }
+}
+
+/// What was wrong with the directory, and what that means.
+fn tell(distrust: &Distrust) {
+    let moved = distrust.damage.as_ref().map(|damage| {
+        let places: Vec<String> = damage.moved_to.iter().map(|dir| dir.display().to_string()).collect();
+        format!("; what was there is kept in {}", places.join(" and "))
+    });
+    tracing::warn!(
+        "{}{}. This server neither votes nor counts in a quorum until a leader has synchronised it",
+        distrust.why,
+        moved.unwrap_or_default()
+    );
+}
+
+fn back_up(writer: &ConfigWriter) {
+    if let Err(error) = writer.back_up() {
+        tracing::error!(%error, "cannot keep a copy of the configuration file before it is rewritten");
+    }
+}
+
+fn zab_options(config: &Config, ensemble: &Ensemble, seed: u64) -> zk_zab::Options {
+    zk_zab::Options {
+        tick_ms: u64::try_from(config.tick_time_ms).unwrap_or(1),
+        init_limit: ensemble.init_limit,
+        sync_limit: ensemble.sync_limit,
+        commit_log_count: ensemble.commit_log_count,
+        reconfig_enabled: config.reconfig_enabled,
+        notification_min_ms: ensemble.notification_min_ms,
+        notification_max_ms: ensemble.notification_max_ms,
+        seed,
+        ..zk_zab::Options::new(ensemble.sid)
+    }
 }
 
 fn node_options(config: &Config) -> Options {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let sid = config.ensemble.as_ref().map(|e| e.sid);
     Options {
         tick_ms: i64::from(config.tick_time_ms),
         min_session_timeout_ms: config.min_session_timeout_ms,
@@ -201,7 +303,10 @@ fn node_options(config: &Config) -> Options {
         container_max_per_minute: config.container_max_per_minute,
         container_max_never_used_ms: config.container_max_never_used_ms,
         seed: u64::from(wall.subsec_nanos()) ^ u64::from(std::process::id()) << 32,
-        server_id: STANDALONE_SESSION_BYTE,
+        standalone_enabled: config.standalone_enabled,
+        read_only_enabled: config.ensemble.as_ref().is_some_and(|e| e.read_only_mode),
+        // The low byte, as `SessionTrackerImpl.initializeNextSessionId` has it.
+        server_id: sid.map_or(STANDALONE_SESSION_BYTE, |sid| sid.to_le_bytes()[0]),
         ..Options::default()
     }
 }
@@ -211,11 +316,13 @@ impl Prepared {
     fn run(self, orders: watch::Receiver<Order>) -> Result<(), ServerError> {
         let log = self.log.clone();
         let data = self.data.clone();
-        let server = Server::new(self.config, self.node, self.data, self.log, self.clock, self.startup);
+        let disk = (self.log, self.directory_lock);
+        let server = Server::new(self.config, self.member, self.data, disk, self.clock, self.startup);
         let local = LocalSet::new();
         let result = self.runtime.block_on(local.run_until(serve(
             server.clone(),
             self.listener,
+            self.ports,
             self.reports,
             orders,
         )));
@@ -236,34 +343,38 @@ impl Prepared {
 async fn serve(
     server: Rc<Server>,
     listener: StdListener,
+    ports: Option<QuorumPorts>,
     mut reports: mpsc::Receiver<LogReport>,
     mut orders: watch::Receiver<Order>,
 ) -> Result<(), ServerError> {
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(
-            "serving ZooKeeper clients on {address} (standalone); the port is open to all who reach it"
-        );
-    }
-    let listener = TcpListener::from_std(listener).map_err(|error| {
-        tracing::error!(%error, "the client port cannot be served");
+    announce(&server, &listener);
+    let port_failed = |error| {
+        tracing::error!(%error, "a port cannot be served");
         ServerError::Thread
-    })?;
+    };
+    let listener = TcpListener::from_std(listener).map_err(port_failed)?;
+    let mut handing_over = spawn_local(server.clone().hand_over());
+    if let (Some(ensemble), Some(ports)) = (&server.ensemble, ports) {
+        ensemble.listen(ports).map_err(port_failed)?;
+    }
     let accepting = spawn_local(listener::accept(server.clone(), listener));
-    let mut feeding = spawn_local(server.clone().feed_log());
     let mut ticking = spawn_local(tick(server.clone()));
     spawn_local(purge(server.clone()));
     let order = loop {
         tokio::select! {
             report = reports.recv() => on_report(&server, report)?,
             order = orders.wait_for(|order| *order != Order::Serve) => break order.map_or(Order::Stop, |o| *o),
-            _ = &mut feeding => return Err(ServerError::Thread),
+            _ = &mut handing_over => return Err(ServerError::Thread),
             _ = &mut ticking => return Err(ServerError::Thread),
-            () = server.failed() => return Err(ServerError::Thread),
+            error = server.failed() => return Err(error),
         }
     };
     accepting.abort();
     if order == Order::Stop {
         server.stop_reading();
+        if server.ensemble.is_some() {
+            last_answers(&server, &mut reports).await?;
+        }
         server.close_log();
         while let Some(report) = reports.recv().await {
             on_report(&server, Some(report))?;
@@ -273,23 +384,64 @@ async fn serve(
     Ok(())
 }
 
-fn on_report(server: &Rc<Server>, report: Option<LogReport>) -> Result<(), ServerError> {
-    match report {
-        Some(LogReport::Durable(durable)) => {
-            server.durable(durable);
-            Ok(())
-        }
-        Some(LogReport::Failed(error)) => Err(ServerError::Log(error.to_string())),
-        None => Err(ServerError::Thread),
+fn announce(server: &Server, listener: &StdListener) {
+    let Ok(address) = listener.local_addr() else { return };
+    match &server.ensemble {
+        None => tracing::info!(
+            "serving ZooKeeper clients on {address} (standalone); the port is open to all who reach it"
+        ),
+        Some(ensemble) => tracing::info!(
+            "server {} of {}: ZooKeeper clients are served on {address} as soon as a leader is known; the ports are \
+             open to all who reach them",
+            ensemble.settings.sid,
+            ensemble.settings.servers.members.len()
+        ),
     }
 }
 
+/// What clients have asked for already is decided by the ensemble; it gets a moment for it.
+async fn last_answers(
+    server: &Rc<Server>,
+    reports: &mut mpsc::Receiver<LogReport>,
+) -> Result<(), ServerError> {
+    let deadline = tokio::time::Instant::now() + LAST_ANSWERS;
+    while server.outstanding() > 0 {
+        let Ok(report) = tokio::time::timeout_at(deadline, reports.recv()).await else { break };
+        on_report(server, report)?;
+    }
+    Ok(())
+}
+
+fn on_report(server: &Rc<Server>, report: Option<LogReport>) -> Result<(), ServerError> {
+    match report {
+        Some(LogReport::Durable(durable)) => server.durable(durable),
+        Some(LogReport::Stored(stored)) => server.stored(stored),
+        Some(LogReport::Reloaded { tree, stored }) => server.reloaded(tree, stored),
+        Some(LogReport::Failed(error)) => return Err(ServerError::Log(error.to_string())),
+        None => return Err(ServerError::Thread),
+    }
+    Ok(())
+}
+
 async fn tick(server: Rc<Server>) {
-    let half = u64::try_from(server.config.tick_time_ms / 2).unwrap_or(1).clamp(1, TICK_MS_MAX);
-    let mut interval = tokio::time::interval(Duration::from_millis(half));
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let tick_ms = u64::try_from(server.config.tick_time_ms).unwrap_or(1);
+    let Some(ensemble) = &server.ensemble else {
+        let half = Duration::from_millis((tick_ms / 2).clamp(1, TICK_MS_MAX));
+        let mut interval = tokio::time::interval(half);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            server.tick();
+        }
+    };
     loop {
-        interval.tick().await;
-        server.tick();
+        let period_ms = match ensemble.role() {
+            zk_zab::Role::Looking => LOOKING_TICK_MS,
+            _ => (tick_ms / 10).clamp(1, ENSEMBLE_TICK_MS_MAX),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(period_ms)) => server.tick(),
+            () = ensemble.role_changed.notified() => {}
+        }
     }
 }

@@ -30,6 +30,7 @@ mod listener;
 
 mod ensemble;
 
+mod disk;
 mod log_thread;
 mod purge;
 mod recovery;

@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use zk_node::{ConnId, Effects, Input};
 
+use crate::error::ServerError;
 use crate::intake::{Intake, Piece};
 use crate::server::Server;
 
@@ -161,6 +162,9 @@ impl Link {
 
 /// Serves one connection until it is closed from either side.
 pub(crate) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAddr) {
+    if server.refuses_clients() {
+        return;
+    }
     let (reader, writer) = stream.into_split();
     let link = Rc::new(Link::new(server.next_connection(), peer, writer));
     server.add(link.clone());
@@ -173,7 +177,7 @@ pub(crate) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAdd
     });
     if !ended.await {
         // The panic's message is out already. Its request may have left the node half changed.
-        return server.fail();
+        return server.fail(ServerError::Thread);
     }
     session.empty_receive_buffer();
     server.remove(link.id);

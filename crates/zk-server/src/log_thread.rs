@@ -1,7 +1,8 @@
 //! The thread that owns the transaction log: it appends everything queued, syncs once, and reports.
 //!
-//! Group commit needs no timer: while one fsync runs, the next batch collects. The invariant: a zxid is
-//! reported durable only after the fsync that covers it, and after an error nothing is reported any more.
+//! Group commit needs no timer: while one fsync runs, the next batch collects. Other commands for the disk stand in the
+//! same queue; what was appended before one of them is synced and reported first. The invariant: a zxid is reported
+//! durable only after the fsync that covers it, and after an error nothing is reported any more.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,7 +14,12 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc;
 use zk_node::Durable;
-use zk_store::{StoreError, TxnLog};
+use zk_proto::quorum::Config;
+use zk_store::StoreError;
+use zk_tree::Tree;
+use zk_zab::Stored;
+
+use crate::disk::Disk;
 
 /// Reports waiting for the node; one per fsync, so a few are plenty.
 const REPORTS_MAX: usize = 64;
@@ -27,12 +33,38 @@ pub(crate) enum LogCommand {
     },
     /// End the current file.
     Roll,
+    AcceptedEpoch {
+        epoch: i64,
+    },
+    CurrentEpoch {
+        epoch: i64,
+    },
+    /// Remove what is logged behind that zxid, and load the tree anew.
+    Truncate {
+        zxid: i64,
+    },
+    /// The leader's snapshot becomes the history; the tree comes back when it is.
+    Install {
+        zxid: i64,
+        tree: Box<Tree>,
+    },
+    /// Load the tree anew.
+    Reload,
+    /// A configuration is proposed, or counts from now on: write it down.
+    ConfigSeen(Box<Config>),
+    ConfigActive(Box<Config>),
 }
 
 /// What the log says back.
 #[derive(Debug)]
 pub(crate) enum LogReport {
     Durable(Durable),
+    /// An epoch is on disk.
+    Stored(Stored),
+    Reloaded {
+        tree: Box<Tree>,
+        stored: Stored,
+    },
     Failed(StoreError),
 }
 
@@ -63,7 +95,14 @@ struct State {
 impl LogQueue {
     /// Hands over commands; `commands` is left empty.
     pub(crate) fn push_all(&self, commands: &mut Vec<LogCommand>) {
+        if commands.is_empty() {
+            return;
+        }
         let mut state = self.0.state.lock();
+        if state.closed {
+            // The server stops: nobody waits for what comes now.
+            return commands.clear();
+        }
         state.queue.extend(commands.drain(..));
         drop(state);
         self.0.work.notify_one();
@@ -104,14 +143,14 @@ impl LogQueue {
 
 /// Starts the thread; it ends when the queue is closed and empty, or with the first error.
 pub(crate) fn start(
-    log: TxnLog,
+    disk: Disk,
     batching: Batching,
 ) -> Result<(LogQueue, mpsc::Receiver<LogReport>, JoinHandle<()>), io::Error> {
     let queue = LogQueue(Arc::default());
     let (reports, from_log) = mpsc::channel(REPORTS_MAX);
     let work = queue.clone();
     let thread = thread::Builder::new().name("zk-log".to_owned()).spawn(move || {
-        let error = run(log, &work, batching, &reports).err();
+        let error = run(disk, &work, batching, &reports).err();
         if let Some(error) = error {
             // The node may be gone already; then nobody waits for the answer.
             let _ = reports.blocking_send(LogReport::Failed(error));
@@ -121,29 +160,58 @@ pub(crate) fn start(
 }
 
 fn run(
-    mut log: TxnLog,
+    mut disk: Disk,
     work: &LogQueue,
     batching: Batching,
     reports: &mpsc::Sender<LogReport>,
 ) -> Result<(), StoreError> {
     let mut batch = Vec::new();
+    let mut unsynced = Unsynced::default();
     while work.take(batching, &mut batch).is_some() {
-        let (mut last, mut count) = (None, 0);
         for command in batch.drain(..) {
-            match command {
+            let report = match command {
                 LogCommand::Append { zxid, payload } => {
-                    log.append(&payload)?;
-                    (last, count) = (Some(zxid), count + 1);
+                    disk.log().append(&payload)?;
+                    unsynced = Unsynced { last: Some(zxid), count: unsynced.count + 1 };
+                    continue;
                 }
-                LogCommand::Roll => log.roll()?,
+                LogCommand::Roll => {
+                    disk.log().roll()?;
+                    continue;
+                }
+                command => {
+                    if !unsynced.sync(&mut disk, reports)? {
+                        return Ok(());
+                    }
+                    disk.carry_out(command)?
+                }
+            };
+            if let Some(report) = report
+                && reports.blocking_send(report).is_err()
+            {
+                return Ok(());
             }
         }
-        let Some(zxid) = last else { continue };
-        let report = log.sync()?;
-        let fsync_ms = u64::try_from(report.fsync.as_millis()).unwrap_or(u64::MAX);
-        if reports.blocking_send(LogReport::Durable(Durable { zxid, count, fsync_ms })).is_err() {
+        if !unsynced.sync(&mut disk, reports)? {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// What was appended since the last fsync.
+#[derive(Default)]
+struct Unsynced {
+    last: Option<i64>,
+    count: u64,
+}
+
+impl Unsynced {
+    /// Syncs and reports, if there is anything; false if nobody listens any more.
+    fn sync(&mut self, disk: &mut Disk, reports: &mpsc::Sender<LogReport>) -> Result<bool, StoreError> {
+        let Self { last: Some(zxid), count } = std::mem::take(self) else { return Ok(true) };
+        let report = disk.log().sync()?;
+        let fsync_ms = u64::try_from(report.fsync.as_millis()).unwrap_or(u64::MAX);
+        Ok(reports.blocking_send(LogReport::Durable(Durable { zxid, count, fsync_ms })).is_ok())
+    }
 }

@@ -15,8 +15,12 @@ pub(crate) async fn purge(server: Rc<Server>) {
     let mut interval = tokio::time::interval(Duration::from_secs(u64::from(hours) * 3600));
     loop {
         interval.tick().await;
-        let data = server.data.clone();
-        let purged = tokio::task::spawn_blocking(move || data.purge(retain)).await;
+        let (data, busy) = (server.data.clone(), server.directory_lock.clone());
+        let purged = tokio::task::spawn_blocking(move || {
+            let _alone = busy.lock();
+            data.purge(retain)
+        });
+        let purged = purged.await;
         match purged {
             Ok(Ok(removed)) if removed.files.is_empty() => tracing::debug!("autopurge: nothing to remove"),
             Ok(Ok(removed)) => {

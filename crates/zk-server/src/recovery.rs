@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use zk_store::{DataDir, RecoverOptions, RecoveryEvent, SnapshotPart, StoreError};
+use zk_store::{
+    DataDir, Distrust, Entries, Epochs, RecoverOptions, Recovery, RecoveryEvent, SnapshotPart, StoreError,
+};
 use zk_tree::{AuthRules, Tree, TreeBuilder, TreeConfig};
 
 use crate::config::Config;
@@ -26,16 +28,55 @@ pub(crate) fn tree_config(config: &Config) -> TreeConfig {
     }
 }
 
+/// What the disk holds.
+pub(crate) struct Recovered {
+    pub(crate) tree: Tree,
+    pub(crate) last_zxid: i64,
+    /// The newest transactions, for learners that are a little behind.
+    pub(crate) recent: Entries,
+    pub(crate) startup: Startup,
+}
+
 /// Loads the newest snapshot and replays the log over it. A directory without a snapshot gets one, since a log
 /// alone is refused at the next start (ZOOKEEPER-3056).
-pub(crate) fn recover(data: &DataDir, config: &Config) -> Result<(Tree, Startup), StoreError> {
+pub(crate) fn recover(data: &DataDir, config: &Config) -> Result<Recovered, StoreError> {
     let started = Instant::now();
     let mut loading = Loading::new(tree_config(config));
-    let options = RecoverOptions { trust_empty_snapshot: config.snapshot_trust_empty, ..Default::default() };
-    let recovery = data.recover(&options, &mut |event| loading.take(event))?;
+    let recovery = data.recover(&options(config), &mut |event| loading.take(event))?;
+    finish(data, config, loading, recovery, started)
+}
+
+/// The same for a server of an ensemble: what is damaged is set aside, and then there is a reason not to trust the
+/// history.
+pub(crate) fn recover_member(
+    data: &DataDir,
+    config: &Config,
+) -> Result<(Recovered, Epochs, Option<Distrust>), StoreError> {
+    let started = Instant::now();
+    let mut loading = Loading::new(tree_config(config));
+    let found = data.recover_or_set_aside(&options(config), &mut |event| loading.take(event))?;
+    let recovered = finish(data, config, loading, found.recovery, started)?;
+    Ok((recovered, found.epochs, found.distrust))
+}
+
+fn options(config: &Config) -> RecoverOptions {
+    RecoverOptions {
+        trust_empty_snapshot: config.snapshot_trust_empty,
+        recent_max: config.ensemble.as_ref().map_or(0, |e| e.commit_log_count),
+        ..Default::default()
+    }
+}
+
+fn finish(
+    data: &DataDir,
+    config: &Config,
+    loading: Loading,
+    recovery: Recovery,
+    started: Instant,
+) -> Result<Recovered, StoreError> {
     let snapshot_load_ms = loading.snapshot_ms(started);
     let tree = loading
-        .finish(recovery.last_zxid)
+        .finish(recovery.last_zxid.max(0))
         .map_err(|why| StoreError::Refused { path: data.snap_dir().to_owned(), why })?;
     if recovery.needs_snapshot {
         snapshots::take_now(data, &tree, config)?;
@@ -55,7 +96,19 @@ pub(crate) fn recover(data: &DataDir, config: &Config) -> Result<(Tree, Startup)
         txns_loaded: recovery.txns,
         init_ms,
     };
-    Ok((tree, startup))
+    Ok(Recovered { tree, last_zxid: recovery.last_zxid, recent: recovery.recent, startup })
+}
+
+/// Adds a part to a tree in the making.
+pub(crate) fn build(builder: &mut TreeBuilder, part: SnapshotPart) -> Result<(), String> {
+    match part {
+        SnapshotPart::Session { id, timeout_ms } => builder.session(id, timeout_ms),
+        SnapshotPart::Acl { id, list } => builder.acl(id, &list),
+        SnapshotPart::Node { path, data, acl, stat } => {
+            builder.node(&path, data, acl, stat).map_err(|e| e.to_string())?;
+        }
+    }
+    Ok(())
 }
 
 fn millis(since: Instant) -> u64 {
@@ -93,14 +146,7 @@ impl Loading {
     fn take_part(&mut self, part: SnapshotPart) -> Result<(), String> {
         let config = &self.config;
         let builder = self.builder.get_or_insert_with(|| TreeBuilder::new(config.clone()));
-        match part {
-            SnapshotPart::Session { id, timeout_ms } => builder.session(id, timeout_ms),
-            SnapshotPart::Acl { id, list } => builder.acl(id, &list),
-            SnapshotPart::Node { path, data, acl, stat } => {
-                builder.node(&path, data, acl, stat).map_err(|e| e.to_string())?;
-            }
-        }
-        Ok(())
+        build(builder, part)
     }
 
     /// The tree the snapshot made, or a new one if there was none.

@@ -1,4 +1,4 @@
-//! The server thread: the node, its connections, and the carrying out of effects.
+//! The server thread: the node and its place in an ensemble, its connections, and the carrying out of effects.
 //!
 //! Everything here lives on one thread; the log and a snapshot in the making have threads of their own and
 //! are reached by queues. Nothing is borrowed across an await.
@@ -9,12 +9,15 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 use tokio::sync::Notify;
-use zk_node::{ConnId, Effect, Effects, Input, Node, Now};
+use zk_node::{ConnId, Effect, Effects, Input, Member, Now};
 use zk_store::DataDir;
 
 use crate::clock::Clock;
 use crate::complaints::Complaints;
 use crate::config::Config;
+use crate::disk::DirectoryLock;
+use crate::ensemble::Ensemble;
+use crate::error::ServerError;
 use crate::four_letter::mntr::Startup;
 use crate::four_letter::{Word, answer};
 use crate::link::{LINGER_MS, Link};
@@ -30,10 +33,13 @@ const TRACE_MASK: i64 = 306;
 /// See the module's header.
 pub(crate) struct Server {
     pub(crate) config: Config,
-    pub(crate) node: RefCell<Node>,
+    pub(crate) member: RefCell<Member>,
+    /// `None` on a server alone.
+    pub(crate) ensemble: Option<Ensemble>,
     pub(crate) data: Arc<DataDir>,
     pub(crate) scratch: RefCell<Box<[u8]>>,
     pub(crate) snapshots: Snapshots,
+    pub(crate) directory_lock: DirectoryLock,
     pub(crate) startup: Startup,
     pub(crate) trace_mask: Cell<i64>,
     clock: Clock,
@@ -42,29 +48,33 @@ pub(crate) struct Server {
     /// Connections that are not read because too much is in progress.
     paused: RefCell<Vec<Rc<Link>>>,
     log: LogQueue,
-    /// For the log, handed over when every connection that woke up has been served.
+    /// For the log, handed over when every connection that woke up has been served; so is what goes to other
+    /// servers.
     appends: RefCell<Vec<LogCommand>>,
-    appended: Notify,
+    to_hand_over: Notify,
     stopping: Cell<bool>,
-    failure: Notify,
+    failure: RefCell<Option<ServerError>>,
+    failed: Notify,
     complaints: Complaints,
 }
 
 impl Server {
     pub(crate) fn new(
         config: Config,
-        node: Node,
+        member: Member,
         data: Arc<DataDir>,
-        log: LogQueue,
+        (log, directory_lock): (LogQueue, DirectoryLock),
         clock: Clock,
         startup: Startup,
     ) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new_cyclic(|this| Self {
+            ensemble: config.ensemble.clone().map(|settings| Ensemble::new(&config, settings, clock, this)),
             config,
-            node: RefCell::new(node),
+            member: RefCell::new(member),
             data,
             scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             snapshots: Snapshots::default(),
+            directory_lock,
             startup,
             trace_mask: Cell::new(TRACE_MASK),
             clock,
@@ -73,9 +83,10 @@ impl Server {
             paused: RefCell::default(),
             log,
             appends: RefCell::default(),
-            appended: Notify::new(),
+            to_hand_over: Notify::new(),
             stopping: Cell::new(false),
-            failure: Notify::new(),
+            failure: RefCell::default(),
+            failed: Notify::new(),
             complaints: Complaints::default(),
         })
     }
@@ -104,17 +115,41 @@ impl Server {
     /// One input and what follows from it.
     pub(crate) fn step(self: &Rc<Self>, input: Input<'_>) {
         let mut fx = Effects::new();
-        self.node.borrow_mut().step(self.clock.now(), input, &mut fx);
+        self.member.borrow_mut().step(self.clock.now(), input, &mut fx);
+        self.carry_out(&mut fx);
+    }
+
+    /// What was heard of other servers, all at once; the list is left empty.
+    pub(crate) fn zab(self: &Rc<Self>, inputs: &mut Vec<zk_zab::Input>) {
+        let (now, mut fx) = (self.clock.now(), Effects::new());
+        {
+            let mut member = self.member.borrow_mut();
+            for input in inputs.drain(..) {
+                member.step(now, Input::Zab(input), &mut fx);
+            }
+        }
         self.carry_out(&mut fx);
     }
 
     /// One frame; its effects are carried out by the caller, together with those of its neighbours.
     pub(crate) fn frame(&self, now: Now, conn: ConnId, frame: &[u8], fx: &mut Effects) {
-        self.node.borrow_mut().step(now, Input::Frame { conn, frame }, fx);
+        self.member.borrow_mut().step(now, Input::Frame { conn, frame }, fx);
     }
 
     pub(crate) fn takes_frames(&self, conn: ConnId) -> bool {
-        !self.stopping.get() && self.node.borrow().takes_frames(conn)
+        !self.stopping.get() && self.member.borrow().takes_frames(conn)
+    }
+
+    /// `leaderServes=no`: clients go to the others.
+    pub(crate) fn refuses_clients(&self) -> bool {
+        let Some(ensemble) = &self.ensemble else { return false };
+        !ensemble.settings.leader_serves && matches!(ensemble.role(), zk_zab::Role::Leading { .. })
+    }
+
+    /// Why this server has no leader, for the log.
+    pub(crate) fn why_looking(&self) -> String {
+        let member = self.member.borrow();
+        member.peer().and_then(|peer| peer.status().left).unwrap_or_default()
     }
 
     /// Remembers to wake a connection when there is room for its requests again.
@@ -152,21 +187,30 @@ impl Server {
                     let Some(link) = self.recent(&touched, conn) else { continue };
                     self.complaints.keeping(self.clock.now().mono_ms, link.peer, &what);
                 }
-                Effect::Append { zxid, payload } => {
-                    self.appends.borrow_mut().push(LogCommand::Append { zxid, payload });
-                    self.appended.notify_one();
-                }
+                Effect::Append { zxid, payload } => self.to_disk(LogCommand::Append { zxid, payload }),
                 Effect::Snapshot => {
-                    self.appends.borrow_mut().push(LogCommand::Roll);
-                    self.appended.notify_one();
+                    self.to_disk(LogCommand::Roll);
                     self.snapshots.begin(self);
                 }
-                Effect::CancelSnapshot | Effect::Zab(_) | Effect::Fail { .. } => {}
+                Effect::CancelSnapshot => self.snapshots.cancel(),
+                Effect::Zab(effect) => {
+                    if let Some(ensemble) = &self.ensemble {
+                        ensemble.carry_out(self, effect);
+                    }
+                    self.to_hand_over.notify_one();
+                }
+                Effect::Fail { what } => self.fail(ServerError::Disagreement(what)),
             }
         }
         for link in touched {
             link.flush();
         }
+    }
+
+    /// Adds a command for the disk.
+    pub(crate) fn to_disk(&self, command: LogCommand) {
+        self.appends.borrow_mut().push(command);
+        self.to_hand_over.notify_one();
     }
 
     /// The link of `conn`, mostly the one touched last.
@@ -180,6 +224,25 @@ impl Server {
     /// After an fsync: applied, answered, and whoever waited for room is read again.
     pub(crate) fn durable(self: &Rc<Self>, durable: zk_node::Durable) {
         self.step(Input::Durable(durable));
+        self.wake_paused();
+    }
+
+    /// The disk has done something else.
+    pub(crate) fn stored(self: &Rc<Self>, stored: zk_zab::Stored) {
+        self.zab(&mut vec![zk_zab::Input::Stored(stored)]);
+    }
+
+    /// The tree is another one.
+    pub(crate) fn reloaded(self: &Rc<Self>, tree: Box<zk_tree::Tree>, stored: zk_zab::Stored) {
+        self.snapshots.replaced();
+        self.step(Input::Reloaded { tree, stored });
+    }
+
+    /// Those that waited for room, or for an answer of the leader's, look anew.
+    fn wake_paused(&self) {
+        if self.paused.borrow().is_empty() {
+            return;
+        }
         for link in std::mem::take(&mut *self.paused.borrow_mut()) {
             link.is_paused.set(false);
             link.wake();
@@ -193,14 +256,22 @@ impl Server {
         for link in self.links.borrow().values() {
             link.cut_if_late(now.mono_ms);
         }
+        if let Some(ensemble) = &self.ensemble {
+            ensemble.explain_waiting(self);
+        }
     }
 
-    /// Hands appends to the log, as often as there are any. Being a task, it runs after the connections that
-    /// woke up with it, so their writes go out together.
-    pub(crate) async fn feed_log(self: Rc<Self>) {
+    /// Hands appends to the log and packets to other servers, as often as there are any. Being a task, it runs after
+    /// the connections that woke up with it, so their writes go out together.
+    pub(crate) async fn hand_over(self: Rc<Self>) {
         loop {
-            self.appended.notified().await;
+            self.to_hand_over.notified().await;
             self.log.push_all(&mut self.appends.borrow_mut());
+            if let Some(ensemble) = &self.ensemble {
+                ensemble.flush();
+                ensemble.learners.wake_waiting();
+                self.wake_paused();
+            }
         }
     }
 
@@ -211,7 +282,7 @@ impl Server {
     }
 
     pub(crate) fn answer_word(self: &Rc<Self>, link: &Rc<Link>, word: Word, mask: Option<i64>) {
-        self.node.borrow_mut().count_received(link.id, 4);
+        self.member.borrow_mut().node_mut().count_received(link.id, 4);
         tracing::debug!(peer = %link.peer, word = word.name(), "four-letter word");
         link.push(answer::answer(self, link.id, word, mask).as_bytes());
         link.close_after_sending(self.clock.now().mono_ms + LINGER_MS);
@@ -229,14 +300,22 @@ impl Server {
         self.stopping.set(true);
     }
 
-    /// A bug was met; the server must not go on with a state nobody vouches for.
-    pub(crate) fn fail(&self) {
-        self.failure.notify_one();
+    /// The server must not go on: a bug was met and nobody vouches for its state, or the ensemble agreed on what it
+    /// does not understand.
+    pub(crate) fn fail(&self, error: ServerError) {
+        self.failure.borrow_mut().get_or_insert(error);
+        self.failed.notify_one();
     }
 
     /// Resolves after [`Server::fail`].
-    pub(crate) async fn failed(&self) {
-        self.failure.notified().await;
+    pub(crate) async fn failed(&self) -> ServerError {
+        self.failed.notified().await;
+        self.failure.borrow().clone().unwrap_or(ServerError::Thread)
+    }
+
+    /// Requests of clients on their way.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.member.borrow().node().outstanding()
     }
 
     /// Closes every connection without waiting.

@@ -128,6 +128,8 @@ pub struct Config {
     /// Lists the ephemerals of a closing session in its transaction.
     pub close_session_txn_enabled: bool,
     pub reconfig_enabled: bool,
+    /// False makes one server an ensemble too.
+    pub standalone_enabled: bool,
     /// False refuses the digest scheme.
     pub digest_auth_enabled: bool,
     /// `user:base64(sha1(user:password))` of the super user.
@@ -224,6 +226,7 @@ impl Config {
             emulate_353_ttl_nodes: s.flag_or("emulate353TTLNodes", false)?,
             close_session_txn_enabled: s.flag_or("closeSessionTxn.enabled", true)?,
             reconfig_enabled: s.flag_or("reconfigEnabled", false)?,
+            standalone_enabled: s.flag_or("standaloneEnabled", true)?,
             digest_auth_enabled: s.flag_or("DigestAuthenticationProvider.enabled", true)?,
             super_digest: s
                 .text("DigestAuthenticationProvider.superDigest")

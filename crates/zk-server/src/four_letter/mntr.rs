@@ -1,4 +1,4 @@
-//! `mntr`: one `zk_<key>` a line. Keys are those of a single server of 3.9.3 that are measured here.
+//! `mntr`: one `zk_<key>` a line. Keys are those of 3.9.3 that are measured here.
 
 use std::fmt::{Display, Write as _};
 
@@ -19,6 +19,26 @@ pub(crate) struct Gauges {
     pub(crate) data_bytes: u64,
     pub(crate) sessions: usize,
     pub(crate) startup: Startup,
+    /// `None` on a server alone.
+    pub(crate) quorum: Option<QuorumGauges>,
+}
+
+/// What a server of an ensemble adds.
+pub(crate) struct QuorumGauges {
+    pub(crate) peer_state: String,
+    pub(crate) quorum_size: usize,
+    /// `None` unless it leads.
+    pub(crate) leader: Option<LeaderGauges>,
+}
+
+/// `LeaderZooKeeperServer.registerMetrics`.
+pub(crate) struct LeaderGauges {
+    pub(crate) learners: usize,
+    pub(crate) synced_followers: usize,
+    pub(crate) synced_non_voting_followers: usize,
+    pub(crate) synced_observers: usize,
+    pub(crate) pending_syncs: usize,
+    pub(crate) uptime_ms: u64,
 }
 
 /// How long the start took; measured once.
@@ -34,10 +54,34 @@ pub(crate) fn mntr(g: &Gauges, s: &ServerStats) -> String {
     let mut out = Lines::default();
     out.line("version", VERSION);
     out.line("server_state", g.mode);
+    if let Some(quorum) = &g.quorum {
+        out.line("peer_state", &quorum.peer_state);
+    }
     gauges(&mut out, g, s);
+    if let Some(quorum) = &g.quorum {
+        quorum_gauges(&mut out, quorum, s);
+    }
     counters(&mut out, s);
     summaries(&mut out, g, s);
     out.0
+}
+
+fn quorum_gauges(out: &mut Lines, quorum: &QuorumGauges, s: &ServerStats) {
+    out.line("quorum_size", quorum.quorum_size);
+    let Some(leader) = &quorum.leader else {
+        // Learners of learners: there are none.
+        return out.line("synced_observers", 0);
+    };
+    let size = |v: Option<u64>| v.map_or("-1".to_owned(), |v| v.to_string());
+    out.line("learners", leader.learners);
+    out.line("synced_followers", leader.synced_followers);
+    out.line("synced_non_voting_followers", leader.synced_non_voting_followers);
+    out.line("synced_observers", leader.synced_observers);
+    out.line("pending_syncs", leader.pending_syncs);
+    out.line("leader_uptime", leader.uptime_ms);
+    out.line("last_proposal_size", size(s.proposal_sizes.last));
+    out.line("max_proposal_size", size(s.proposal_sizes.max));
+    out.line("min_proposal_size", size(s.proposal_sizes.min));
 }
 
 fn gauges(out: &mut Lines, g: &Gauges, s: &ServerStats) {
@@ -82,6 +126,7 @@ fn counters(out: &mut Lines, s: &ServerStats) {
     out.line("stale_sessions_expired", s.sessions_expired);
     out.line("sync_processor_request_queued", s.appended);
     out.line("snapshot_error_count", s.snapshot_errors);
+    out.line("digest_mismatches_count", s.digest_mismatches);
 }
 
 fn summaries(out: &mut Lines, g: &Gauges, s: &ServerStats) {
@@ -149,6 +194,7 @@ mod tests {
             data_bytes: 44,
             sessions: 2,
             startup: Startup::default(),
+            quorum: None,
         };
         let text = mntr(&gauges, &stats);
         let expect = [

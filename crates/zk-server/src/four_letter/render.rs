@@ -145,16 +145,30 @@ where
     text
 }
 
-/// `dump`: sessions by expiry, ephemeral nodes by session, connections by expiry.
+/// Sessions as whoever decides on their end shows them.
+pub(crate) fn session_sets(sessions: &[(i64, Vec<String>)]) -> String {
+    format!("Session {}", expiry_sets(sessions))
+}
+
+/// Sessions as a learner shows them (`LearnerSessionTracker.dumpSessions`): by id, with their timeouts.
+pub(crate) fn global_sessions(sessions: &[(i64, i32)]) -> String {
+    let mut text = format!("Global Sessions({}):\n", sessions.len());
+    for (id, timeout_ms) in sessions {
+        let _ = writeln!(text, "0x{id:x}\t{timeout_ms}ms");
+    }
+    text
+}
+
+/// `dump`: sessions, ephemeral nodes by session, connections by expiry.
 pub(crate) fn dump(
-    sessions: &[(i64, Vec<String>)],
+    sessions: &str,
     ephemerals: &[(String, Vec<String>)],
     connections: &[(i64, Vec<String>)],
 ) -> String {
     format!(
-        "SessionTracker dump:\nSession {}ephemeral nodes dump:\nSessions with Ephemerals ({}):\n{}\
+        "SessionTracker dump:\n{}ephemeral nodes dump:\nSessions with Ephemerals ({}):\n{}\
          Connections dump:\nConnections {}",
-        expiry_sets(sessions),
+        sessions,
         ephemerals.len(),
         tree(ephemerals, ":"),
         expiry_sets(connections)
@@ -230,7 +244,7 @@ mod tests {
     fn dump_has_three_parts() {
         let at = 1_700_000_000_000;
         let text = dump(
-            &[(at, vec!["0x1".to_owned()])],
+            &session_sets(&[(at, vec!["0x1".to_owned()])]),
             &[("0x1".to_owned(), vec!["/e".to_owned()])],
             &[(at, vec!["ip: /1.2.3.4:5 sessionId: 0x1".to_owned()])],
         );
@@ -241,5 +255,6 @@ mod tests {
              Connections dump:\nConnections Sets (1)/(1):\n1 expire at Tue Nov 14 22:13:20 UTC 2023:\n\
              \tip: /1.2.3.4:5 sessionId: 0x1\n"
         );
+        assert_eq!(global_sessions(&[(0x1f, 4000)]), "Global Sessions(1):\n0x1f\t4000ms\n");
     }
 }
