@@ -41,13 +41,14 @@ pub fn measure(side: Side, pair: &Pair, scale: usize, table: &mut Table) -> Resu
         let topic = format!("load-{bytes}-{partitions}");
         create_topic(&bootstrap, &topic, partitions)?;
 
-        let (seconds, cpu) = cpu_during(pair.broker.pid(), || produce(&bootstrap, &topic, bytes, records))?;
+        let (seconds, cpu) =
+            cpu_during(&[pair.broker.pid()], || produce(&bootstrap, &topic, bytes, records))?;
         let name = format!("produce {bytes} B, {partitions} partition(s)");
         table.add(side, &name, "MB/s", Better::Higher, gigabytes * 1000.0 / seconds);
         table.add(side, &name, "CPU-s per GB", Better::Lower, cpu / gigabytes);
 
         let (seconds, cpu) =
-            cpu_during(pair.broker.pid(), || consume(&bootstrap, &topic, partitions, records))?;
+            cpu_during(&[pair.broker.pid()], || consume(&bootstrap, &topic, partitions, records))?;
         let name = format!("consume {bytes} B, {partitions} partition(s)");
         table.add(side, &name, "MB/s", Better::Higher, gigabytes * 1000.0 / seconds);
         table.add(side, &name, "CPU-s per GB", Better::Lower, cpu / gigabytes);

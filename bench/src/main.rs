@@ -3,14 +3,19 @@
 //! Absolute figures are noise on a shared machine; a ratio from one run is not. Build everything first
 //! (`cargo build --release -p zoolog -p bench`) and let nothing else run.
 
+mod ensemble;
+mod ensemble_load;
+mod failover;
 mod kafka_load;
 mod measure;
+mod network;
 mod process;
 mod raw_kafka;
 mod report;
 mod startup;
 mod systems;
 mod zk_load;
+mod zk_session;
 
 use anyhow::Result;
 use clap::Parser;
@@ -34,7 +39,10 @@ struct Args {
     /// A tenth of the work, to see that everything runs; not for publishing.
     #[arg(long)]
     quick: bool,
-    /// Write bench/RESULTS.md and bench/ratios.svg.
+    /// How often the leader is killed, and how often cut off, on each side in each round.
+    #[arg(long, default_value_t = 3)]
+    trials: usize,
+    /// Write what was measured into bench/RESULTS.md, and the pictures; parts that were not measured stay.
     #[arg(long)]
     write: bool,
 }
@@ -46,10 +54,22 @@ enum Part {
     Produce,
     Requests,
     Latency,
+    Ensemble,
+    Observers,
+    Failover,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Startup, Self::Zookeeper, Self::Produce, Self::Requests, Self::Latency];
+    const ALL: [Self; 8] = [
+        Self::Startup,
+        Self::Zookeeper,
+        Self::Produce,
+        Self::Requests,
+        Self::Latency,
+        Self::Ensemble,
+        Self::Observers,
+        Self::Failover,
+    ];
 }
 
 impl std::fmt::Display for Part {
@@ -60,22 +80,35 @@ impl std::fmt::Display for Part {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let mut table = Table::default();
+    let mut tables = Tables::default();
     for round in 1..=args.rounds {
         for &side in &args.sides {
             eprintln!("round {round} of {}: {side}", args.rounds);
-            run_side(side, &args, &mut table)?;
+            run_side(side, &args, &mut tables)?;
         }
     }
-    println!("{}", table.to_markdown());
+    for table in [&tables.alone, &tables.ensembles] {
+        if !table.lines().is_empty() {
+            println!("{}", table.to_markdown());
+        }
+    }
     if args.write {
-        report::write(&table, args.rounds)?;
+        let (rounds, trials) = (args.rounds, args.trials * args.rounds);
+        report::write(&tables.alone, &tables.ensembles, rounds, trials)?;
     }
     Ok(())
 }
 
+/// What belongs to one server and one broker, and what to ensembles.
+#[derive(Debug, Default)]
+struct Tables {
+    alone: Table,
+    ensembles: Table,
+}
+
 /// Every chosen measure once, on one side.
-fn run_side(side: Side, args: &Args, table: &mut Table) -> Result<()> {
+fn run_side(side: Side, args: &Args, tables: &mut Tables) -> Result<()> {
+    let Tables { alone: table, ensembles } = tables;
     let scale = if args.quick { 10 } else { 1 };
     let wants = |part| args.only.contains(&part);
     if wants(Part::Startup) {
@@ -95,6 +128,15 @@ fn run_side(side: Side, args: &Args, table: &mut Table) -> Result<()> {
         if wants(Part::Latency) {
             raw_kafka::measure_latency(side, &pair, scale, table)?;
         }
+    }
+    if wants(Part::Ensemble) {
+        ensemble_load::measure(side, scale, ensembles)?;
+    }
+    if wants(Part::Observers) {
+        ensemble_load::measure_observers(side, scale, ensembles)?;
+    }
+    if wants(Part::Failover) {
+        failover::measure(side, args.trials, ensembles)?;
     }
     Ok(())
 }

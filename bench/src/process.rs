@@ -25,9 +25,17 @@ pub fn resident_mib(pid: u32) -> Result<f64> {
     Ok(kib / 1024.0)
 }
 
-/// Measures the CPU seconds a server uses while `work` runs.
-pub fn cpu_during<T>(pid: u32, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
-    let before = cpu_time(pid)?;
+/// Measures the CPU seconds that servers use together while `work` runs.
+pub fn cpu_during<T>(pids: &[u32], work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let (value, each) = cpu_of_each(pids, work)?;
+    Ok((value, each.iter().sum()))
+}
+
+/// The same for each of them.
+pub fn cpu_of_each<T>(pids: &[u32], work: impl FnOnce() -> Result<T>) -> Result<(T, Vec<f64>)> {
+    let all = || pids.iter().map(|pid| cpu_time(*pid)).collect::<Result<Vec<_>>>();
+    let before = all()?;
     let value = work()?;
-    Ok((value, (cpu_time(pid)? - before).as_secs_f64()))
+    let used = all()?.into_iter().zip(before).map(|(after, before)| (after - before).as_secs_f64());
+    Ok((value, used.collect()))
 }

@@ -44,7 +44,7 @@ pub fn measure_requests(side: Side, pair: &Pair, scale: usize, table: &mut Table
         // Once to warm up, once to count.
         one_record_requests(pair.broker.port, acks, requests)?;
         let (seconds, cpu) =
-            cpu_during(pair.broker.pid(), || one_record_requests(pair.broker.port, acks, requests))?;
+            cpu_during(&[pair.broker.pid()], || one_record_requests(pair.broker.port, acks, requests))?;
         let name = format!("one-record requests, acks {acks}, 5 in flight");
         table.add(side, &name, "per s", Better::Higher, requests as f64 / seconds);
         table.add(side, &name, "CPU-s per 100 k", Better::Lower, cpu * 100_000.0 / requests as f64);

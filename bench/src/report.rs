@@ -8,19 +8,66 @@ use plotters::prelude::*;
 use crate::measure::{Line, Table};
 use crate::systems::{APACHE_KAFKA, APACHE_ZOOKEEPER};
 
-/// Writes `bench/RESULTS.md` and `bench/ratios.svg` in the checkout.
-pub fn write(table: &Table, rounds: usize) -> Result<()> {
+/// Writes `bench/RESULTS.md` and the pictures in the checkout. The part of a table without lines stays as it is.
+pub fn write(alone: &Table, ensembles: &Table, rounds: usize, trials: usize) -> Result<()> {
     let dir = testkit::zoolog::repository().join("bench");
-    let text = format!(
-        "# Results\n\nWritten by `cargo run --release -p bench -- --rounds {rounds} --write`. Medians of {rounds} \
-         rounds, least and most in parentheses; zoolog against {APACHE_ZOOKEEPER} and {APACHE_KAFKA} in turn on the \
-         same machine, the load generator beside them. Only the last column carries over to other machines.\n\n\
-         Machine: {}.\n\n![How many times better](ratios.svg)\n\n{}",
-        machine(),
-        table.to_markdown()
+    let path = dir.join("RESULTS.md");
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    let mut text = format!(
+        "# Results\n\nWritten by `cargo run --release -p bench -- --write`. zoolog against {APACHE_ZOOKEEPER} and \
+         {APACHE_KAFKA} in turn on the same machine, the load generator beside them. Medians, least and most in \
+         parentheses. Only the last column carries over to other machines.\n"
     );
-    fs::write(dir.join("RESULTS.md"), text)?;
-    draw(table, &dir.join("ratios.svg"))
+    let machine = machine();
+    let parts = [
+        Part {
+            title: "One server, one broker",
+            picture: "ratios.svg",
+            table: alone,
+            about: format!("`--rounds {rounds}`: medians of {rounds} rounds. Machine: {machine}."),
+        },
+        Part {
+            title: "Ensembles",
+            picture: "ensemble-ratios.svg",
+            table: ensembles,
+            about: format!(
+                "Medians of {rounds} rounds, and of {trials} losses of the leader of each kind. All servers and the \
+                 load generator share the processors; sessions are spread over all servers. tickTime 2000, syncLimit \
+                 5 on both sides. Machine: {machine}."
+            ),
+        },
+    ];
+    for part in parts {
+        text += &part.text(&old);
+        part.draw(&dir)?;
+    }
+    Ok(fs::write(path, text)?)
+}
+
+/// A section of the results that is measured, and written, on its own.
+struct Part<'a> {
+    title: &'static str,
+    picture: &'static str,
+    table: &'a Table,
+    about: String,
+}
+
+impl Part<'_> {
+    /// The section as measured, or as it stood.
+    fn text(&self, old: &str) -> String {
+        let heading = format!("\n## {}\n", self.title);
+        if self.table.lines().is_empty() {
+            let Some((_, section)) = old.split_once(&heading) else { return String::new() };
+            let end = section.find("\n## ").unwrap_or(section.len());
+            return format!("{heading}{}", &section[..end]);
+        }
+        let table = self.table.to_markdown();
+        format!("{heading}\n{}\n\n![How many times better]({})\n\n{table}", self.about, self.picture)
+    }
+
+    fn draw(&self, dir: &std::path::Path) -> Result<()> {
+        draw(self.table, &dir.join(self.picture))
+    }
 }
 
 fn machine() -> String {
@@ -76,4 +123,27 @@ fn draw(table: &Table, path: &std::path::Path) -> Result<()> {
 
 fn trimmed(value: f64) -> String {
     if value >= 1.0 { format!("{value:.0}") } else { format!("1/{:.0}", 1.0 / value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Better;
+    use crate::systems::Side;
+
+    #[test]
+    fn a_part_that_was_not_measured_stays_as_it_stood() {
+        let empty = Table::default();
+        let mut full = Table::default();
+        full.add(Side::Zoolog, "x", "s", Better::Lower, 1.0);
+        let part = |title, table| Part { title, picture: "p.svg", table, about: "How.".into() };
+        let old = "# Results\n\n## A\n\nold A\n\n## B\n\nold B\n";
+        assert_eq!(part("A", &empty).text(old), "\n## A\n\nold A\n");
+        assert_eq!(part("B", &empty).text(old), "\n## B\n\nold B\n");
+        assert!(
+            part("B", &full)
+                .text(old)
+                .starts_with("\n## B\n\nHow.\n\n![How many times better](p.svg)\n\n| measure")
+        );
+    }
 }
