@@ -21,6 +21,10 @@ pub(super) enum Got {
 }
 
 impl Got {
+    pub(super) fn is_event(&self) -> bool {
+        matches!(self, Self::Event { .. })
+    }
+
     /// The first frame of a connection answers its handshake.
     pub(super) fn read(handshaken: &mut bool, frame: &[u8]) -> Self {
         let mut r = Reader::new(frame);

@@ -9,6 +9,13 @@ use zk_proto::{Acl, StatPersisted};
 use zk_tree::{SnapshotCursor, SnapshotHead, Tree, TreeBuilder, TreeConfig};
 use zk_zab::{Entry, Stable, Store, Stored};
 
+/// The super user's password is `test`.
+fn tree_config() -> TreeConfig {
+    let mut config = TreeConfig::default();
+    config.auth.super_digest = Some("super:D/InIHSb7yEEbrWz8b9l71RjZJU=".to_owned());
+    config
+}
+
 /// A whole tree as data.
 #[derive(Debug, Clone)]
 pub(super) struct Image {
@@ -26,7 +33,7 @@ impl Image {
     }
 
     fn tree(&self, zxid: i64) -> Tree {
-        let mut builder = TreeBuilder::new(TreeConfig::default());
+        let mut builder = TreeBuilder::new(tree_config());
         for (id, timeout_ms) in &self.head.sessions {
             builder.session(*id, *timeout_ms);
         }
@@ -91,7 +98,7 @@ impl Disk {
     pub(super) fn tree(&self) -> Tree {
         let (from, mut tree) = match &self.snapshot {
             Some((zxid, image)) => (*zxid, image.tree(*zxid)),
-            None => (0, Tree::new(TreeConfig::default())),
+            None => (0, Tree::new(tree_config())),
         };
         for entry in self.log.iter().filter(|entry| entry.zxid > from) {
             let TxnEntry { header, txn, .. } = TxnEntry::decode(&entry.payload).unwrap();

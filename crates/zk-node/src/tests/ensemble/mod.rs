@@ -1,5 +1,12 @@
 //! Whole members as an ensemble.
 
 mod disk;
-mod forwarding;
 mod world;
+
+mod forwarding;
+mod hostile;
+mod random;
+mod reconfig;
+mod roles;
+mod rollover;
+mod sessions;

@@ -269,10 +269,11 @@ impl World {
                     wire.down.push_back(Down::Snapshot);
                 }
             }
-            Zab::ReadLog { link, from } => {
-                let log = &server.disk.log;
-                let reaches = log.first().is_some_and(|entry| entry.zxid <= from);
-                let entries = reaches.then(|| log.iter().filter(|e| e.zxid >= from).cloned().collect());
+            Zab::ReadLog { link, after, upto } => {
+                let disk = &server.disk;
+                let reaches = disk.snapshot.is_none() || disk.log.first().is_some_and(|e| e.zxid <= after);
+                let between = |e: &&zk_zab::Entry| e.zxid > after && e.zxid <= upto;
+                let entries = reaches.then(|| disk.log.iter().filter(between).cloned().collect());
                 self.tell(sid, ZabInput::LogRead { link, entries });
             }
             Zab::CloseLearner { link, .. } => self.cut(link, sid),
@@ -314,6 +315,46 @@ impl World {
         for wire in self.wires.values_mut().filter(|w| w.learner == sid || w.leader == sid) {
             wire.is_held = true;
         }
+    }
+
+    /// The end of being an island.
+    pub(super) fn join(&mut self, sid: Sid) {
+        self.islands.remove(&sid);
+        let held: Vec<LinkId> = self
+            .wires
+            .iter()
+            .filter(|(_, w)| w.learner == sid || w.leader == sid)
+            .map(|(id, _)| *id)
+            .collect();
+        for link in held {
+            self.cut(link, 0);
+        }
+        for other in self.running() {
+            if other != sid {
+                self.tell(sid, ZabInput::MeshUp { sid: other });
+                self.tell(other, ZabInput::MeshUp { sid });
+            }
+        }
+    }
+
+    pub(super) fn leader_among(&self, sids: &[Sid]) -> Option<Sid> {
+        let leads = |sid: &&Sid| matches!(self.member(**sid).role(), Role::Leading { .. });
+        sids.iter().find(leads).copied()
+    }
+
+    /// A server's disk as if it had been away for long.
+    pub(super) fn forget_history(&mut self, sid: Sid) {
+        let disk = &mut self.servers.get_mut(&sid).unwrap().disk;
+        (disk.log, disk.snapshot) = (Vec::new(), None);
+        (disk.accepted_epoch, disk.current_epoch) = (0, 0);
+    }
+
+    /// The log of a server as if it had been purged.
+    pub(super) fn forget_log(&mut self, sid: Sid) {
+        let image = Image::of(self.member(sid).node().tree());
+        let disk = &mut self.servers.get_mut(&sid).unwrap().disk;
+        disk.snapshot = Some((disk.last(), image));
+        disk.log.clear();
     }
 
     pub(super) fn stick_disk(&mut self, sid: Sid, is_stuck: bool) {
@@ -487,6 +528,15 @@ impl World {
         self.frame(conn, w.as_slice());
     }
 
+    /// A body that may be anything.
+    pub(super) fn send_raw(&mut self, conn: ConnId, xid: i32, op: OpCode, body: &[u8]) {
+        let mut w = Writer::new();
+        RequestHeader { xid, op: op.code() }.encode(&mut w);
+        let mut frame = w.into_vec();
+        frame.extend_from_slice(body);
+        self.frame(conn, &frame);
+    }
+
     pub(super) fn gone(&mut self, conn: ConnId) {
         let at = self.clients[&conn].at;
         self.step(at, Input::Closed { conn });
@@ -517,6 +567,22 @@ impl World {
             Some(Got::Event { event, .. }) => (event.kind, event.path),
             other => panic!("an event was expected, not {other:?}"),
         }
+    }
+
+    /// The data of a getData.
+    pub(super) fn body_of(&mut self, conn: ConnId, xid: i32, request: &Request, op: OpCode) -> Bytes {
+        self.send(conn, xid, request);
+        self.settle();
+        match self.body(conn, op) {
+            Response::Data { data, .. } => data.unwrap(),
+            other => panic!("data was expected, not {other:?}"),
+        }
+    }
+
+    /// When the leader would give the session up.
+    pub(super) fn deadline(&self, sid: Sid, session: i64) -> i64 {
+        let buckets = self.member(sid).node().sessions().buckets();
+        *buckets.iter().find(|(_, ids)| ids.contains(&session)).unwrap().0
     }
 
     /// A request and its answer.
