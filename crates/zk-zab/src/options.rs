@@ -1,7 +1,7 @@
 //! What a peer is told at its start: settings and what its disk holds.
 
 use bytes::Bytes;
-use zk_proto::quorum::{Config, Sid};
+use zk_proto::quorum::{Config, Sid, zxid};
 
 /// Settings, times in milliseconds. Which key of zoo.cfg each comes from is `zk-server`'s business.
 #[derive(Debug, Clone)]
@@ -14,12 +14,15 @@ pub struct Options {
     pub sync_limit: u64,
     /// `commitLogCount`: committed transactions kept in memory for learners that are a little behind.
     pub commit_log_count: usize,
+    /// Without it no configuration is ever kept or activated.
     pub reconfig_enabled: bool,
-    /// `leaderServes`-independent: whether this server may be elected is in the configuration.
     /// `fastleader.minNotificationInterval`, also how long a winner waits for a better vote.
     pub notification_min_ms: u64,
     /// `fastleader.maxNotificationInterval`.
     pub notification_max_ms: u64,
+    /// The last counter of an epoch; smaller than `zxid::COUNTER_MAX` only where the roll-over is tried out
+    /// (`zookeeper.testingonly.initialZxid` serves that purpose on Apache). The node above proposes nothing after it.
+    pub counter_max: i64,
     /// Varies back-offs between servers.
     pub seed: u64,
 }
@@ -36,6 +39,7 @@ impl Options {
             reconfig_enabled: false,
             notification_min_ms: 200,
             notification_max_ms: 60_000,
+            counter_max: zxid::COUNTER_MAX,
             seed: 0,
         }
     }

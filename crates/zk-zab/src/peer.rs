@@ -41,7 +41,14 @@ pub struct Peer {
     /// Votes that came while settling, the newest of each server.
     held: BTreeMap<Sid, Notification>,
     heard: BTreeSet<Sid>,
+    /// Roles in a row that ended before they began to serve, and when to look again after the last.
+    failures: u32,
+    resume_ms: u64,
 }
+
+/// What the second of several failures in a row costs; it doubles up to a tick. Without it a server that cannot join
+/// its leader would dial it as fast as the network allows.
+const BACK_OFF_MS: u64 = 25;
 
 impl Peer {
     /// Begins with looking; the first input may be a `Tick`.
@@ -58,6 +65,8 @@ impl Peer {
             appointed: None,
             held: BTreeMap::new(),
             heard: BTreeSet::new(),
+            failures: 0,
+            resume_ms: 0,
         }
     }
 
@@ -249,6 +258,7 @@ impl Peer {
         let Err(Leave { why, next }) = result else { return };
         tracing::info!(sid = self.replica.sid(), why, "looking for a leader");
         self.left = Some(why);
+        self.back_off();
         self.become_looking();
         self.appointed = match next {
             Next::Look => None,
@@ -256,10 +266,23 @@ impl Peer {
         };
     }
 
+    fn back_off(&mut self) {
+        let served = self.replica.role != Role::Looking;
+        self.failures = if served { 0 } else { self.failures.saturating_add(1) };
+        let delay_ms = match self.failures {
+            0 | 1 => 0,
+            n => (BACK_OFF_MS << n.min(16)).min(self.replica.options.tick_ms),
+        };
+        self.resume_ms = self.replica.now_ms + delay_ms;
+    }
+
     /// Votes once the disk is quiet, and takes what came meanwhile.
     fn settle(&mut self) {
         self.note_effects();
-        while matches!(self.state, State::Settling) && self.replica.settled() {
+        while matches!(self.state, State::Settling)
+            && self.replica.settled()
+            && self.replica.now_ms >= self.resume_ms
+        {
             let own = self.replica.last_logged();
             let mut result = match self.appointed.take().and_then(|leader| self.election.appoint(leader, own))
             {

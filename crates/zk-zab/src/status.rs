@@ -125,11 +125,7 @@ impl Peer {
             synced: it.synced(),
             acked: it.acked,
             lag_ms: it.lagging(now_ms).map_or(0, |(_, ms)| ms),
-            lag_zxids: if it.observer {
-                0
-            } else {
-                it.sent.abs_diff(it.acked.max(self.replica.history.last_committed().min(it.sent)))
-            },
+            lag_zxids: it.behind(),
             silent_ms: now_ms.saturating_sub(it.heard_ms),
         };
         leader.links().filter(|(_, link)| link.stage > leader::Stage::Greeting).map(status).collect()

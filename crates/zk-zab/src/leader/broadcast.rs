@@ -33,6 +33,7 @@ impl Leader {
         assert!(self.phase == Phase::Broadcast, "nothing is proposed before the history is committed");
         assert_eq!(entry.zxid, self.last_proposed + 1, "rule 5: zxids step by one");
         assert_eq!(zxid::epoch(entry.zxid), self.epoch, "Z-1277: the counter never wraps");
+        assert!(zxid::counter(entry.zxid) <= replica.options.counter_max, "nothing follows an epoch's last zxid");
         if let Some(config) = reconfig {
             assert!(self.reconfig.is_none(), "rule 14: one reconfiguration at a time");
             self.reconfig = Some(entry.zxid);
@@ -134,7 +135,7 @@ impl Leader {
         if let Some(leader) = designated {
             self.reconfigured(replica, leader)?;
         }
-        if zxid::counter(zxid) == zxid::COUNTER_MAX {
+        if zxid::counter(zxid) >= replica.options.counter_max {
             // Z-1277, Z-2789: the counter never wraps; a new election brings a new epoch.
             return Err(Leave::look(format!("epoch {} has no more zxids", self.epoch)));
         }
@@ -200,7 +201,12 @@ impl Leader {
         let patience_ms = replica.options.tick_ms * replica.options.sync_limit;
         let mut silent = Vec::new();
         for (id, link) in self.learners.iter().filter(|(_, link)| !link.streaming) {
-            let limit_ms = if link.synced() { replica.silence_ms(link.ours) } else { replica.init_ms() };
+            let limit_ms = match link.stage {
+                // It is the leader's turn.
+                Stage::Greeted | Stage::Promised { .. } | Stage::ReadingLog { .. } => continue,
+                Stage::Synced | Stage::Serving => replica.silence_ms(link.ours),
+                Stage::Greeting | Stage::Promising | Stage::Syncing => replica.init_ms(),
+            };
             let ms = now_ms.saturating_sub(link.heard_ms);
             if ms >= limit_ms {
                 silent.push((id, CloseReason::Silent { ms }));

@@ -54,6 +54,11 @@ impl Leader {
         if self.phase == Phase::Epoch {
             self.epoch = self.epoch.max(accepted + 1);
             self.try_epoch(replica)?;
+        } else if accepted > self.epoch && !greeting.damaged && replica.configs.active().is_voter(sid) {
+            // It has promised a later epoch, so it can never follow this leader. Apache's stays without it until
+            // something else ends its epoch; here a new election does, once.
+            let epoch = self.epoch;
+            return Err(Leave::look(format!("server {sid} has promised epoch {accepted}, later than {epoch}")).into());
         } else if self.epoch_stored {
             self.tell_epoch(replica, id);
         }
@@ -108,6 +113,7 @@ impl Leader {
     fn tell_epoch(&mut self, replica: &mut Replica, id: LinkId) {
         let Some(link) = self.learners.get_mut(id) else { return };
         link.stage = Stage::Promising;
+        link.heard_ms = replica.now_ms;
         let packet = packet(PacketKind::LeaderInfo, zxid::of(self.epoch, 0), marker::leader_info());
         replica.emit(Effect::SendLearner { link: id, packet });
     }

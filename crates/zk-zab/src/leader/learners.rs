@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use zk_proto::quorum::Sid;
+use zk_proto::quorum::{Sid, zxid};
 
 use crate::input::LinkId;
 
@@ -53,6 +53,8 @@ pub(crate) struct Link {
     pub pinged_ms: u64,
     /// A snapshot is on its way to it.
     pub streaming: bool,
+    /// The last committed zxid when its sync point was fixed; its ACK of NEWLEADER stands for all up to it.
+    pub synced_to: i64,
     /// Every zxid up to this one is on its disk.
     pub acked: i64,
     /// The last zxid it has been sent.
@@ -73,6 +75,7 @@ impl Link {
             heard_ms: now_ms,
             pinged_ms: now_ms,
             streaming: false,
+            synced_to: 0,
             acked: 0,
             sent: 0,
             unacked: VecDeque::new(),
@@ -111,6 +114,15 @@ impl Link {
             && let Some(at) = at
         {
             self.unacked.push_back((self.sent, at));
+        }
+    }
+
+    /// How many zxids it is behind what it has been sent.
+    pub(crate) fn behind(&self) -> u64 {
+        match self.observer || !self.synced() {
+            true => 0,
+            false if zxid::epoch(self.acked) == zxid::epoch(self.sent) => self.sent.abs_diff(self.acked),
+            false => zxid::counter(self.sent).unsigned_abs(),
         }
     }
 

@@ -161,8 +161,9 @@ impl Leader {
         }
         let Some(link) = self.learners.get_mut(id) else { return };
         link.stage = Stage::Syncing;
-        link.sent = replica.history.last_committed();
-        link.acked = 0;
+        link.heard_ms = replica.now_ms;
+        link.synced_to = replica.history.last_committed();
+        link.sent = link.synced_to;
         if !link.observer {
             link.sent = replica.history.last();
             let pending: VecDeque<Entry> = replica.history.pending().clone();
@@ -206,6 +207,7 @@ impl Leader {
         }
         let Some(link) = self.learners.get_mut(id) else { return Ok(()) };
         link.stage = Stage::Synced;
+        link.acked = link.synced_to;
         // The quorum that begins an epoch has to form without a damaged one; from then on it is as good as any.
         let counts = !link.observer && !link.damaged;
         link.damaged = false;

@@ -170,6 +170,11 @@ impl World {
         self.mesh.retain(|(from, to), _| *from != sid && *to != sid);
         for link in self.links.iter_mut().filter(|link| link.learner == sid || link.leader == sid) {
             link.closed = true;
+            if link.learner == sid {
+                link.down.clear();
+            } else {
+                link.up.clear();
+            }
         }
         for other in self.others(sid) {
             self.step(other, Input::MeshDown { sid });
