@@ -262,15 +262,22 @@ impl Disk {
         })
     }
 
+    /// As `zk_store::DataDir::truncate`: nothing is touched unless a snapshot and the log behind it reach that zxid.
     fn truncate(&mut self, zxid: i64) -> bool {
+        let from = self.snapshots.iter().rev().map(|s| s.zxid).find(|z| *z <= zxid);
+        let Some(from) = from.or((self.base == 0).then_some(0)) else { return false };
+        let kept = self.log.iter().map(|e| e.zxid).filter(|z| *z <= zxid);
+        if kept.last().unwrap_or(from).max(from) != zxid && zxid::counter(zxid) != 0 {
+            return false;
+        }
+        self.cut(zxid);
+        true
+    }
+
+    fn cut(&mut self, zxid: i64) {
         self.snapshots.retain(|s| s.zxid <= zxid);
         self.log.retain(|e| e.zxid <= zxid);
         self.history.retain(|z| *z <= zxid);
-        let is_whole = self.base == 0 || !self.snapshots.is_empty();
-        if !is_whole {
-            self.set_aside();
-        }
-        is_whole
     }
 
     fn keep_snapshot(&mut self, image: Rc<Image>, kept: usize) {
@@ -321,9 +328,13 @@ impl Disk {
         let kept = rng.usize(..=batch.len());
         for command in batch.into_iter().take(kept) {
             match command {
+                // First the snapshots after it go, then the log is cut from its end.
                 Command::Truncate(zxid) => {
-                    let somewhere = self.log.iter().map(|e| e.zxid).filter(|z| *z >= zxid).nth(rng.usize(..3));
-                    self.truncate(somewhere.unwrap_or(zxid));
+                    let mut somewhere = self.log.iter().map(|e| e.zxid).filter(|z| *z >= zxid);
+                    let upto = somewhere.nth(rng.usize(..3)).unwrap_or(zxid);
+                    if self.truncate(upto) {
+                        self.snapshots.retain(|s| s.zxid <= zxid);
+                    }
                 }
                 other => drop(self.carry_out(other, usize::MAX, 0)),
             }

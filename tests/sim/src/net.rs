@@ -51,6 +51,8 @@ pub struct Conn {
     pub kind: Kind,
     pub ends: [Host; 2],
     pub open: [bool; 2],
+    /// Reset: nothing passes any more.
+    pub is_dead: bool,
     /// By the end that sends.
     pub pipes: [Pipe; 2],
 }
@@ -73,7 +75,7 @@ pub struct Net {
 impl Net {
     pub fn open(&mut self, kind: Kind, from: Host, to: Host) -> ConnKey {
         self.next += 1;
-        let conn = Conn { kind, ends: [from, to], open: [true; 2], pipes: Default::default() };
+        let conn = Conn { kind, ends: [from, to], open: [true; 2], is_dead: false, pipes: Default::default() };
         self.conns.insert(self.next, conn);
         self.next
     }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use zk_node::{ConnId, Durable, Effects, Input, Member, Now};
-use zk_proto::quorum::{Config, Sid};
+use zk_proto::quorum::{Config, Packet, Sid};
 use zk_tree::{SnapshotCursor, Tree, TreeConfig};
 use zk_zab::{LinkId, Role, Stable, Stored};
 
@@ -70,6 +70,8 @@ pub struct Receiving {
 pub struct Link {
     /// Behind a snapshot that is being sent.
     pub held: VecDeque<Message>,
+    /// From the learner, not read yet.
+    pub unread: VecDeque<Packet>,
     pub stream: Option<(Image, SnapshotCursor)>,
 }
 
@@ -256,6 +258,10 @@ impl World {
                 self.input(sid, input);
             }
         }
+        if self.servers[&sid].life == life {
+            self.read_on(sid);
+            self.read_from_leader(sid);
+        }
     }
 
     fn read_frames(&mut self, sid: Sid, conn: ConnKey) {
@@ -267,6 +273,34 @@ impl World {
             let Some(frame) = process.frames.get_mut(&conn).and_then(VecDeque::pop_front) else { return };
             self.step(sid, Own::Frame { conn, frame });
         }
+    }
+
+    /// A learner is read as long as the node takes from it.
+    pub fn from_learner(&mut self, sid: Sid, key: ConnKey, packet: Packet) {
+        let link = self.process(sid).and_then(|p| p.links.get_mut(&key));
+        link.into_iter().for_each(|link| link.unread.push_back(packet.clone()));
+        self.read_learner(sid, key);
+    }
+
+    fn read_learner(&mut self, sid: Sid, key: ConnKey) {
+        while !self.servers[&sid].is_paused
+            && let Some(process) = self.process(sid)
+            && process.member.takes_from(LinkId(key))
+            && let Some(packet) = process.links.get_mut(&key).and_then(|link| link.unread.pop_front())
+        {
+            self.step(sid, Own::Zab(zk_zab::Input::FromLearner { link: LinkId(key), packet }));
+        }
+    }
+
+    /// Whatever had to wait is looked at again.
+    fn read_on(&mut self, sid: Sid) {
+        let Some(process) = self.process(sid) else { return };
+        let waiting = process.links.iter().filter(|(_, link)| !link.unread.is_empty());
+        let links: Vec<ConnKey> = waiting.map(|(key, _)| *key).collect();
+        for key in links {
+            self.read_learner(sid, key);
+        }
+        self.read_all_frames(sid);
     }
 
     fn read_all_frames(&mut self, sid: Sid) {
@@ -291,7 +325,7 @@ impl World {
         }
         self.after_step(sid);
         if wakes {
-            self.read_all_frames(sid);
+            self.read_on(sid);
         }
     }
 

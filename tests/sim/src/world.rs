@@ -6,7 +6,6 @@ use bytes::Bytes;
 use fastrand::Rng;
 use zk_proto::quorum::{Notification, Packet, Sid};
 use zk_proto::{Reader, Writer};
-use zk_zab::LinkId;
 
 use crate::client::Client;
 use crate::counts::Counts;
@@ -154,7 +153,7 @@ impl World {
         let at_ms = self.now_ms() + delay_ms;
         let Some(conn) = self.net.conns.get_mut(&key) else { return };
         let end = conn.end_of(from);
-        if !conn.open[end] {
+        if !conn.open[end] || conn.is_dead {
             return;
         }
         let pipe = &mut conn.pipes[end];
@@ -228,6 +227,7 @@ impl World {
     /// Cuts both ends at once, whatever was on the way is lost.
     pub fn reset_both(&mut self, key: ConnKey) {
         if let Some(conn) = self.net.conns.get_mut(&key) {
+            conn.is_dead = true;
             conn.pipes = Default::default();
         }
         for end in 0..2 {
@@ -276,7 +276,7 @@ impl World {
             (Kind::Link, message) if from == 0 => {
                 let Message::Bytes(bytes) = message else { return };
                 let packet = decode_packet(&bytes);
-                self.input(sid, Own::Zab(zk_zab::Input::FromLearner { link: LinkId(key), packet }));
+                self.from_learner(sid, key, packet);
             }
             (Kind::Link, message) => self.from_leader(sid, key, message),
             (Kind::Client, Message::Bytes(frame)) => self.input(sid, Own::Frame { conn: key, frame }),
