@@ -97,7 +97,7 @@ impl DataDir {
 
     /// The log to append to, after [`DataDir::recover`].
     pub fn open_log(&self, options: TxnLogOptions) -> Result<TxnLog, StoreError> {
-        TxnLog::open(&self.log_dir, options)
+        Ok(TxnLog::open(&self.log_dir, options)?.with_note(self.note_path()))
     }
 
     /// The logged transactions from `from_zxid` on.

@@ -39,6 +39,14 @@ pub enum StoreError {
     )]
     LogsWithoutSnapshot { snap_dir: PathBuf, log_dir: PathBuf },
 
+    /// What was once synced is not there any more, though nothing that is there is damaged.
+    #[error(
+        "transaction 0x{logged:x} was logged in {}, but all that can be recovered ends at 0x{last:x}. Log files were \
+         lost or emptied",
+        dir.display()
+    )]
+    LogLost { dir: PathBuf, logged: i64, last: i64 },
+
     /// Snapshots were found, but none could be read to its end.
     #[error("no snapshot in {} can be read that, with the log, gives the newest state; the newest: {newest}", dir.display())]
     NoReadableSnapshot { dir: PathBuf, newest: String },

@@ -74,6 +74,7 @@ impl DataDir {
     fn takeover_plan(&self, snapshot: &DiskFile) -> Result<Vec<DiskStep>, StoreError> {
         let temporary = self.snap_dir().join(temporary_name(snapshot.zxid));
         let mut steps = vec![DiskStep::Rename { from: temporary, to: snapshot.path.clone() }];
+        steps.extend(self.lower_note_step(snapshot.zxid));
         let others = list_snapshots(self.snap_dir())?
             .into_iter()
             .filter(|other| other.zxid >= snapshot.zxid && other.path != snapshot.path);

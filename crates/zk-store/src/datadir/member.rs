@@ -57,9 +57,10 @@ impl DataDir {
     /// [`DataDir::recover`] for a member of an ensemble. What is found is one of
     ///
     /// - *whole*, a torn tail cut off: the events give the state, as there;
-    /// - *damaged*: an error recovery names (a checksum in the middle of the log, a gap, no readable snapshot that the
+    /// - *damaged*: an error recovery names (a checksum in the middle of the log, and in the last
+    ///   transaction too unless a crash explains it, a gap, no readable snapshot that the
     ///   log joins, logs without snapshots, an I/O error of the medium, a refused part), a snapshot that is newer than
-    ///   all that can be recovered, epoch files that are unreadable, missing or contradict the log. Everything but
+    ///   all that can be recovered, a log that has lost files, epoch files that are unreadable, missing or contradict the log. Everything but
     ///   readable epoch files is moved to `<dir>/damaged-<n>/`, never deleted;
     /// - *not synchronised*: a restart after that, before [`DataDir::mark_trusted`]. What a leader had sent since goes;
     /// - *empty*, with `db_autocreate=false` and no file `initialize` (Apache's rule of zxid -1);
@@ -115,7 +116,7 @@ impl DataDir {
         options: &RecoverOptions,
         take: Take<'_>,
     ) -> Result<(Recovery, Epochs), StoreError> {
-        let recovery = self.recover(options, take)?;
+        let recovery = self.recover_with(options, true, take)?;
         let newest = list_snapshots(self.snap_dir())?.into_iter().next();
         if let Some(newest) = newest.filter(|newest| newest.zxid > recovery.last_zxid.max(0)) {
             return Err(StoreError::corrupt(
@@ -125,6 +126,10 @@ impl DataDir {
             ));
         }
         self.check_tail(&recovery)?;
+        if let Some(logged) = self.noted_zxid().filter(|logged| *logged > recovery.last_zxid.max(0)) {
+            let (dir, last) = (self.log_dir().to_owned(), recovery.last_zxid);
+            return Err(StoreError::LogLost { dir, logged, last });
+        }
         let epochs = match recovery.last_zxid {
             ..0 => self.surviving_epochs()?,
             last => self.load_member_epochs(last)?,
@@ -192,6 +197,7 @@ fn is_damage(error: &StoreError) -> bool {
         StoreError::Corrupt { .. }
         | StoreError::Gap { .. }
         | StoreError::LogsWithoutSnapshot { .. }
+        | StoreError::LogLost { .. }
         | StoreError::NoReadableSnapshot { .. }
         | StoreError::NotANumber { .. }
         | StoreError::Epochs { .. }
@@ -215,7 +221,9 @@ fn place_of(error: &StoreError, dir: &DataDir) -> (PathBuf, Option<u64>) {
         | StoreError::Epochs { path, .. }
         | StoreError::Refused { path, .. }
         | StoreError::Io { path, .. } => (path.clone(), None),
-        StoreError::LogsWithoutSnapshot { log_dir, .. } => (log_dir.clone(), None),
+        StoreError::LogsWithoutSnapshot { log_dir: dir, .. } | StoreError::LogLost { dir, .. } => {
+            (dir.clone(), None)
+        }
         _ => (dir.snap_dir().to_owned(), None),
     }
 }

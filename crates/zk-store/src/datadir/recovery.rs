@@ -105,6 +105,16 @@ impl DataDir {
     /// Hands out the state on disk. `take` refuses an event with a reason, which ends recovery (for a part of a
     /// snapshot: makes it unreadable). A torn tail is cut off the newest log and told in the result.
     pub fn recover(&self, options: &RecoverOptions, take: Take<'_>) -> Result<Recovery, StoreError> {
+        self.recover_with(options, false, take)
+    }
+
+    /// With `strict`, a last transaction that was whole once is damage too, and stays where it is.
+    pub(super) fn recover_with(
+        &self,
+        options: &RecoverOptions,
+        strict: bool,
+        take: Take<'_>,
+    ) -> Result<Recovery, StoreError> {
         if let Some(why) = self.untrusted()? {
             return Err(StoreError::Untrusted { path: self.snap_dir().to_owned(), why });
         }
@@ -136,7 +146,7 @@ impl DataDir {
                 emit(take, RecoveryEvent::Reset, self.snap_dir())?;
             }
         }
-        self.replay(options, &mut recovery, take)?;
+        self.replay(options, strict, &mut recovery, take)?;
         match loaded.newest_error {
             // What it held is nowhere else.
             Some((zxid, newest)) if zxid > recovery.last_zxid => {
@@ -173,6 +183,7 @@ impl DataDir {
     fn replay(
         &self,
         options: &RecoverOptions,
+        strict: bool,
         recovery: &mut Recovery,
         take: Take<'_>,
     ) -> Result<(), StoreError> {
@@ -194,6 +205,10 @@ impl DataDir {
             emit(take, RecoveryEvent::Txn { entry, payload: record.payload }, path)?;
         }
         if let Some(torn) = reader.torn_tail() {
+            if strict && torn.arrived {
+                let why = format!("{}, in the last transaction, which was whole before", torn.why);
+                return Err(StoreError::corrupt(&torn.path, torn.offset, why));
+            }
             tracing::warn!(
                 path = %torn.path.display(), offset = torn.offset, bytes = torn.bytes, why = torn.why,
                 "the log ends in an unfinished write, cutting it off"

@@ -47,8 +47,8 @@ impl DataDir {
         let (doomed, kept): (Vec<_>, Vec<_>) =
             list_snapshots(self.snap_dir())?.into_iter().partition(|snapshot| snapshot.zxid > zxid);
         self.prove_reaches(zxid, &kept, !doomed.is_empty())?;
-        let mut steps: Vec<_> =
-            doomed.iter().map(|snapshot| DiskStep::Remove { path: snapshot.path.clone() }).collect();
+        let mut steps: Vec<_> = self.lower_note_step(zxid).into_iter().collect();
+        steps.extend(doomed.iter().map(|snapshot| DiskStep::Remove { path: snapshot.path.clone() }));
         steps.extend(truncation_steps(self.log_dir(), zxid)?);
         Ok((doomed, steps))
     }

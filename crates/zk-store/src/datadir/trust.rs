@@ -1,4 +1,4 @@
-//! Whether this server's history may be voted with: the file `untrusted`, and the file `zoolog.joined`.
+//! Whether this server's history may be voted with: the files `untrusted`, `logged` and `zoolog.joined`.
 //!
 //! A server that lost its history, or a part of it, may have acknowledged what it lost. Were it to vote with what is
 //! left, or with nothing, a majority could come together in which nobody knows an acknowledged write. So it says so
@@ -15,6 +15,9 @@ use crate::snapshot::{is_temporary, looks_valid};
 use crate::steps::{DiskStep, read_text, run_all};
 
 const UNTRUSTED: &str = "untrusted";
+/// The number of a transaction that was logged and synced, renewed with each log file, beside the snapshots: without it
+/// a lost dataLogDir, or a newest log file of no length, would look like a database that was idle since its last snapshot.
+const LOGGED: &str = "logged";
 const JOINED: &str = "zoolog.joined";
 const DAMAGED_PREFIX: &str = "damaged-";
 /// First line of `untrusted` while files are still being moved to the directories of that number.
@@ -80,6 +83,7 @@ impl DataDir {
     pub(super) fn remove_unsynchronised(&self) -> Result<(), StoreError> {
         let files = list_logs(&self.log_dir)?.into_iter().chain(list_snapshots(&self.snap_dir)?);
         let mut steps: Vec<_> = files.map(|file| DiskStep::Remove { path: file.path }).collect();
+        steps.push(DiskStep::Remove { path: self.note_path() });
         if self.installing().exists() {
             // First, or a restart would install what is being removed.
             steps.insert(0, DiskStep::Remove { path: self.installing() });
@@ -129,6 +133,21 @@ impl DataDir {
             dirs.push((&self.log_dir, self.log_root.join(&name)));
         }
         dirs
+    }
+
+    /// A transaction the log once held for certain.
+    pub(super) fn noted_zxid(&self) -> Option<i64> {
+        read_text(&self.note_path()).ok().flatten()?.trim().parse().ok()
+    }
+
+    /// For histories that are to end earlier than what is on record.
+    pub(super) fn lower_note_step(&self, zxid: i64) -> Option<DiskStep> {
+        let too_late = self.noted_zxid().is_some_and(|noted| noted > zxid);
+        too_late.then(|| DiskStep::Write { path: self.note_path(), text: zxid.to_string() })
+    }
+
+    pub(super) fn note_path(&self) -> PathBuf {
+        self.snap_dir.join(LOGGED)
     }
 
     /// Remembers outside of `version-2` that this server may have promised or acknowledged something.

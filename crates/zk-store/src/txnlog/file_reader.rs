@@ -115,6 +115,7 @@ impl LogFileReader {
                 offset: 0,
                 bytes: got as u64,
                 why: "the file header is incomplete".into(),
+                arrived: false,
             };
             self.end = Some(LogEnd { offset: 0, torn: Some(torn) });
             return Ok(());

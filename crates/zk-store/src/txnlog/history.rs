@@ -91,7 +91,8 @@ impl Recent {
 }
 
 /// The newest entries in `dir`, at most `count_max` and `bytes_max` of payload. Files are read from the newest
-/// back, as many as it takes.
+/// back, as many as it takes; one that cannot be read ends the history there (before the newest snapshot that is no
+/// reason not to start).
 pub(crate) fn recent(
     dir: &Path,
     snapshots: Vec<i64>,
@@ -101,9 +102,9 @@ pub(crate) fn recent(
     let mut found = Recent::new(snapshots.clone(), count_max, bytes_max);
     for log in list_logs(dir)?.into_iter().rev() {
         let mut of_file = Recent::new(snapshots.clone(), count_max, bytes_max);
-        let mut reader = LogFileReader::open(&log.path)?;
-        while let LogStep::Record(record) = reader.next_step()? {
-            of_file.push(record.zxid, record.payload);
+        if let Err(error) = read_file(&log.path, &mut of_file) {
+            tracing::warn!(%error, "the log serves to synchronise others only behind this file");
+            break;
         }
         found.prepend(of_file);
         if found.is_bounded() {
@@ -111,6 +112,14 @@ pub(crate) fn recent(
         }
     }
     Ok(found.into_entries())
+}
+
+fn read_file(path: &Path, into: &mut Recent) -> Result<(), StoreError> {
+    let mut reader = LogFileReader::open(path)?;
+    while let LogStep::Record(record) = reader.next_step()? {
+        into.push(record.zxid, record.payload);
+    }
+    Ok(())
 }
 
 /// What is logged behind `after`, up to and with `upto`; see `DataDir::read_after`.

@@ -97,6 +97,7 @@ fn a_flipped_bit_anywhere_is_found_where_it_is() {
             match (read_all(dir.path(), 0), hit) {
                 (Ok((records, Some(torn))), 2) => {
                     assert_eq!((records.len(), torn.offset), (2, offsets[2]), "byte {at} bit {bit}");
+                    assert!(torn.arrived, "byte {at} bit {bit}: it was whole before");
                 }
                 (Err(StoreError::Corrupt { offset, .. }), 0 | 1) => {
                     assert_eq!(offset, offsets[hit], "byte {at} bit {bit}");
@@ -121,6 +122,7 @@ fn a_file_cut_anywhere_gives_the_whole_records_before() {
         let only_zeros =
             length > 16 && bytes[*ends.last().unwrap_or(&16) as usize..length].iter().all(|b| *b == 0);
         assert_eq!(torn.is_some(), !clean && !only_zeros, "{length} bytes");
+        assert!(torn.is_none_or(|torn| !torn.arrived), "{length} bytes");
     }
 }
 
@@ -159,7 +161,35 @@ fn a_missing_block_in_the_last_write_is_a_torn_tail() {
         fs::write(&path, &bytes).expect("written");
         let (records, torn) = read_all(dir.path(), 0).expect("torn, not corrupt");
         assert_eq!(records.len(), kept);
-        assert_eq!(torn.expect("the tail is torn").offset, ends[kept - 1]);
+        let torn = torn.expect("the tail is torn");
+        assert_eq!((torn.offset, torn.arrived), (ends[kept - 1], false));
+    }
+}
+
+/// The last record of one write, of which any sector may be missing; or a bit is wrong though none is.
+#[test]
+fn a_missing_sector_is_told_from_a_changed_bit() {
+    let dir = dir();
+    let mut log = TxnLog::open(dir.path(), options(64 << 10)).expect("opened");
+    log.append(&payload(1)).and_then(|()| log.append(&payload_of(2, 3000))).expect("appended");
+    log.sync().expect("synced");
+    let path = dir.path().join("log.1");
+    let whole = fs::read(&path).expect("read");
+    let last = read_all(dir.path(), 0).expect("whole").0[1].clone();
+    let arrived = |bytes: &[u8]| {
+        fs::write(&path, bytes).expect("written");
+        read_all(dir.path(), 0).expect("no corruption").1.expect("torn").arrived
+    };
+    for sector in last.offset / 512..=(last.end - 1) / 512 {
+        let mut bytes = whole.clone();
+        let (from, to) = ((sector * 512).max(last.offset), ((sector + 1) * 512).min(last.end));
+        bytes[from as usize..to as usize].fill(0);
+        assert!(!arrived(&bytes), "sector {sector}");
+    }
+    for at in (last.offset..last.end).step_by(101) {
+        let mut bytes = whole.clone();
+        bytes[at as usize] ^= 0x10;
+        assert!(arrived(&bytes), "byte {at}");
     }
 }
 

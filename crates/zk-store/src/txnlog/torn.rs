@@ -27,6 +27,9 @@ const SCAN_BYTES_MAX: u64 = 64 << 20;
 /// The unit in which file contents reach the disk.
 const PAGE_BYTES: u64 = 4096;
 
+/// The unit a disk writes as a whole.
+const SECTOR_BYTES: u64 = 512;
+
 /// The end of a log that a crash left unfinished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornTail {
@@ -36,6 +39,8 @@ pub struct TornTail {
     /// How many bytes of unfinished writes lie there.
     pub bytes: u64,
     pub why: String,
+    /// The write had reached the disk to its last byte, and was changed afterwards: it may have been acknowledged.
+    pub arrived: bool,
 }
 
 /// An entry that cannot be taken.
@@ -65,9 +70,30 @@ impl Damage<'_> {
                 format!("a whole record follows at offset {}", offset + found)
             }
             None if bytes > SCAN_BYTES_MAX => format!("{bytes} bytes follow, more than one write leaves"),
-            _ => return Ok(Some(TornTail { path: path.to_owned(), offset, bytes, why: self.why })),
+            _ => {
+                let arrived = self.arrived(&scanned);
+                return Ok(Some(TornTail { path: path.to_owned(), offset, bytes, why: self.why, arrived }));
+            }
         };
         Err(StoreError::corrupt(path, offset, format!("{}; {behind}", self.why)))
+    }
+
+    /// Whether the entry, `bytes` up to the last one that is not zero, was once there as a whole. A crash leaves out
+    /// whole sectors and nothing smaller: an entry that ends where its head says and lacks none has arrived, and so has
+    /// one whose payload is right though its length or end mark is not.
+    fn arrived(&self, bytes: &[u8]) -> bool {
+        const HEAD: usize = ENTRY_HEADER_BYTES as usize;
+        let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else { return false };
+        let Some((_mark, payload)) = rest.split_last() else { return false };
+        if payload.len() >= TXN_HEADER_BYTES && split_entry_head(head).0 == checksum(payload) {
+            return true;
+        }
+        let ends_at = self.offset + bytes.len() as u64 - 1;
+        let first = (SECTOR_BYTES - self.offset % SECTOR_BYTES) as usize;
+        let (first, rest) = bytes.split_at(first.min(bytes.len()));
+        // The checksum's upper half is zero in any case.
+        let missing = |sector: &[u8]| sector.len() > 4 && sector.iter().all(|b| *b == 0);
+        self.mark_at == Some(ends_at) && !missing(first) && !rest.chunks(SECTOR_BYTES as usize).any(missing)
     }
 
     /// Whether a block that never reached the disk explains the damage. `before` is what lies between the entry's

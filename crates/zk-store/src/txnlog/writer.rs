@@ -18,6 +18,7 @@ use super::{END_OF_RECORD, ENTRY_HEADER_BYTES, FILE_HEADER_BYTES, MAGIC, VERSION
 use super::{LogFileReader, LogStep};
 use crate::error::StoreError;
 use crate::names::{list_logs, log_name, sync_dir};
+use crate::steps::write_file;
 
 /// Collected bytes beyond this go to the file without waiting for `sync`, so that a batch cannot grow memory.
 const BUFFER_BYTES_MAX: usize = 1 << 20;
@@ -71,6 +72,7 @@ pub struct TxnLog {
     finished_bytes: u64,
     last_zxid: Option<i64>,
     poisoned: Option<String>,
+    note: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,8 @@ struct OpenLog {
     collected: Vec<u8>,
     /// Whether bytes were handed to the kernel since the last fdatasync.
     dirty: bool,
+    /// Whether it is on record that this file held something once.
+    noted: bool,
 }
 
 impl TxnLog {
@@ -101,7 +105,15 @@ impl TxnLog {
             finished_bytes,
             last_zxid: None,
             poisoned: None,
+            note: None,
         })
+    }
+
+    /// Puts on record in that file, once for each log file, the last transaction of its first sync: so that a log file
+    /// that is lost can be missed later.
+    pub(crate) fn with_note(mut self, path: PathBuf) -> Self {
+        self.note = Some(path);
+        self
     }
 
     /// Collects one payload (header, record, digest). It is durable after the next [`TxnLog::sync`]. A transaction that
@@ -194,6 +206,7 @@ impl TxnLog {
             log.dirty = false;
             report.fsync = begun.elapsed();
             report.slow = report.fsync > self.options.fsync_warning;
+            note_begun(log, self.note.as_deref(), report.durable_zxid);
             if report.slow {
                 tracing::warn!(
                     path = %log.path.display(),
@@ -228,7 +241,8 @@ impl OpenLog {
         header.extend_from_slice(&MAGIC);
         header.extend_from_slice(&VERSION.to_be_bytes());
         header.extend_from_slice(&0i64.to_be_bytes());
-        let log = Self { file, path, written: 0, allocated: 0, collected: header, dirty: false };
+        let log =
+            Self { file, path, written: 0, allocated: 0, collected: header, dirty: false, noted: false };
         if force_sync {
             // Without it a power cut may leave the transactions but not the name to find them by.
             sync_dir(dir)?;
@@ -269,6 +283,15 @@ impl OpenLog {
         }
         self.allocated = target;
         Ok(())
+    }
+}
+
+/// Nothing that was acknowledged depends on the record, so a failure is only noted.
+fn note_begun(log: &mut OpenLog, note: Option<&Path>, durable_zxid: Option<i64>) {
+    let (Some(note), Some(zxid), false) = (note, durable_zxid, log.noted) else { return };
+    log.noted = true;
+    if let Err(error) = write_file(note, &zxid.to_string()) {
+        tracing::warn!(%error, "cannot put on record that a log file was begun");
     }
 }
 

@@ -21,7 +21,9 @@ fn history(root: &TempDir) -> DataDir {
     write_log(dir.log_dir(), 5..=7);
     write_snapshot(&dir, 6);
     write_snapshot(&dir, 8);
-    write_log(dir.log_dir(), 8..=9);
+    let mut log = dir.open_log(crate::txnlog::testing::options(4096)).expect("opened");
+    log.append(&payload(8)).and_then(|()| log.append(&payload(9))).and_then(|()| log.sync()).expect("logged");
+    assert_eq!(dir.noted_zxid(), Some(9));
     dir
 }
 
@@ -64,6 +66,7 @@ fn a_truncation_stopped_anywhere_leaves_a_prefix_of_the_history_that_reaches_the
             assert!((zxid..=9).contains(&last), "to {zxid}, {done} of {steps}: {last}");
             let base = state.snapshot.expect("there is a snapshot");
             assert_eq!(state.txns, (base + 1..=last).collect::<Vec<_>>());
+            assert!(dir.noted_zxid().is_some_and(|noted| noted <= last));
             // No snapshot holds what the log does not: history is served to others up to its very end.
             assert_eq!(dir.last_logged_zxid().expect("readable").unwrap_or(0), last);
             assert_eq!(zxids(dir.recent(100).expect("readable")), (1..=last).collect::<Vec<_>>());
@@ -198,6 +201,7 @@ fn an_installation_stopped_anywhere_leaves_the_old_history_or_the_new() {
                 assert_eq!(state, State { snapshot: Some(1000 + zxid), txns: vec![] }, "{done} of {steps}");
                 assert_eq!(dir.last_logged_zxid().expect("readable"), None);
                 assert!(!dir.installing().exists());
+                assert!(dir.noted_zxid().is_some_and(|noted| noted <= zxid));
                 write_log(dir.log_dir(), [zxid + 1]);
                 assert_eq!(recovered(&dir).1.txns, [zxid + 1]);
             }

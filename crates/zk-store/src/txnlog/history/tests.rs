@@ -63,6 +63,18 @@ fn the_newest_entries_never_span_a_gap() {
 }
 
 #[test]
+fn a_damaged_older_file_ends_the_newest_entries() {
+    let dir = dir();
+    write_log(dir.path(), 1..=3);
+    write_log(dir.path(), 4..=6);
+    let older = dir.path().join("log.1");
+    let mut bytes = std::fs::read(&older).expect("read");
+    bytes[100] ^= 1;
+    std::fs::write(&older, bytes).expect("written");
+    assert_eq!(newest(&dir, &[0], 9), [4, 5, 6]);
+}
+
+#[test]
 fn a_snapshot_newer_than_the_log_leaves_no_entries_to_serve() {
     let dir = dir();
     write_log(dir.path(), 1..=3);
