@@ -1,8 +1,9 @@
 //! What the crash tests share: load whose acknowledgements are remembered, and a disk whose power can be cut.
 
-pub mod disk;
 pub mod kafka_load;
 pub mod zookeeper_load;
+
+pub use testkit::disk;
 
 /// How many rounds a test runs: `$CRASH_ROUNDS`, else `default`.
 pub fn rounds(default: u32) -> u32 {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::wait::wait_until;
 use anyhow::{Context, Result, ensure};
-use testkit::wait_until;
 
 const BYTES: u64 = 512 << 20;
 
