@@ -240,7 +240,9 @@ impl State {
         let is_untrusted = distrust.is_some();
         let stable = Stable {
             accepted_epoch: epochs.accepted,
-            current_epoch: epochs.current,
+            // An empty history belongs to no epoch. When a leader has synchronised it, its epoch is written anew, and
+            // with it that the history is to be trusted.
+            current_epoch: if is_untrusted { 0 } else { epochs.current },
             last_zxid: Some(recovered.last_zxid).filter(|_| !is_untrusted),
             recent: entries(recovered.recent),
             config: ensemble.servers.clone(),

@@ -4,8 +4,12 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+
 use support::trio::Trio;
-use support::{Client, create, data, get};
+use support::{Client, create, data, dial, get, word};
+use zk_server::{Config, SystemProperties};
 
 /// Shows the servers' logs with `RUST_LOG` set.
 fn logs() {
@@ -53,4 +57,195 @@ fn three_servers_elect_a_leader_and_go_on_without_it() {
     for sid in rest {
         has(&mut client, &format!("/again-{sid}"), b"y");
     }
+}
+
+#[test]
+fn observers_and_servers_that_come_late_are_brought_up_to_date() {
+    logs();
+    let mut trio = Trio::new(3, 1, "snapCount=20\n");
+    for sid in [1, 2] {
+        trio.start(sid);
+    }
+    assert_eq!(trio.leader(), 2, "the higher number of the first majority");
+    let mut client = trio.client(1);
+    for n in 0..1000 {
+        client.call(&create(&format!("/n{n}"), b"some data")).unwrap();
+    }
+    trio.start(3);
+    trio.start(4);
+    assert_eq!(trio.leader(), 2, "who leads goes on leading");
+    agree(&trio, &[1, 2, 3, 4]);
+    assert_eq!((trio.mode(3).as_deref(), trio.mode(4).as_deref()), (Some("follower"), Some("observer")));
+    let mut observer = trio.client(4);
+    has(&mut observer, "/n999", b"some data");
+    observer.call(&create("/through-the-observer", b"z")).unwrap();
+    let log = std::fs::read_dir(trio.server(3).dir.join("version-2")).unwrap();
+    let names: Vec<String> = log.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.iter().any(|n| n.starts_with("snapshot.1000")), "it got a snapshot: {names:?}");
+    trio.abort(1);
+    trio.start(1);
+    trio.leader();
+    agree(&trio, &[1, 2, 3, 4]);
+    has(&mut trio.client(1), "/through-the-observer", b"z");
+}
+
+#[test]
+fn a_majority_is_needed_and_words_say_so() {
+    logs();
+    let mut trio = Trio::new(3, 0, "4lw.commands.whitelist=*\n");
+    trio.start(1);
+    let not_serving = "This ZooKeeper instance is not currently serving requests\n";
+    let ask = |trio: &Trio, sid: i64, w: &str| word(trio.server(sid).client, w);
+    for w in ["srvr", "stat", "mntr", "conf", "cons", "dump", "dirs", "wchs", "srst"] {
+        assert_eq!(ask(&trio, 1, w), not_serving, "{w}");
+    }
+    assert_eq!((ask(&trio, 1, "ruok"), ask(&trio, 1, "isro")), ("imok".to_owned(), "null".to_owned()));
+    trio.start(3);
+    assert_eq!(trio.leader(), 3);
+    assert_eq!(ask(&trio, 1, "isro"), "rw");
+    let conf = ask(&trio, 1, "conf");
+    let expect = format!(
+        "serverId=1\ninitLimit=20\nsyncLimit=10\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType=0\nmembership: \n",
+        trio.server(1).election,
+        trio.server(1).quorum
+    );
+    assert!(conf.contains(&expect), "{conf}");
+    assert!(conf.ends_with(":participant\nversion=0"), "{conf}");
+    let mut client = trio.client(1);
+    client.call(&create("/a", b"x")).unwrap();
+    let mntr = ask(&trio, 3, "mntr");
+    for line in [
+        "zk_server_state\tleader",
+        "zk_peer_state\tleading - broadcast",
+        "zk_quorum_size\t3",
+        "zk_learners\t1",
+        "zk_synced_followers\t1",
+        "zk_synced_observers\t0",
+        "zk_pending_syncs\t0",
+    ] {
+        assert!(mntr.lines().any(|l| l == line), "{line} is missing in\n{mntr}");
+    }
+    assert!(ask(&trio, 3, "srvr").contains("\nMode: leader\nNode count: 6\nProposal sizes last/min/max: "));
+    let mntr = ask(&trio, 1, "mntr");
+    assert!(mntr.contains("zk_peer_state\tfollowing - broadcast\n"), "{mntr}");
+    let dump = ask(&trio, 1, "dump");
+    assert!(dump.starts_with("SessionTracker dump:\nGlobal Sessions(1):\n0x1"), "{dump}");
+    trio.stop(3);
+    trio.until("the follower notices", |trio| trio.mode(1).is_none());
+    assert_eq!(ask(&trio, 1, "srvr"), not_serving);
+}
+
+#[test]
+fn a_damaged_log_heals_from_the_others() {
+    logs();
+    let mut trio = Trio::new(3, 0, "");
+    trio.start_all();
+    trio.leader();
+    let mut client = trio.client(1);
+    for n in 0..50 {
+        client.call(&create(&format!("/n{n}"), b"some data")).unwrap();
+    }
+    agree(&trio, &[1, 2, 3]);
+    trio.stop(2);
+    let version = trio.server(2).dir.join("version-2");
+    let log = std::fs::read_dir(&version).unwrap().map(|e| e.unwrap().path());
+    let log = log.filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("log.")).max().unwrap();
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[300] ^= 0x40;
+    std::fs::write(&log, bytes).unwrap();
+    trio.start(2);
+    trio.leader();
+    agree(&trio, &[1, 2, 3]);
+    has(&mut trio.client(2), "/n49", b"some data");
+    let aside = trio.server(2).dir.join("damaged-1");
+    let aside_too = version.join("damaged-1");
+    assert!(aside.exists() || aside_too.exists(), "what was damaged is kept");
+    // It is whole again: with one other server it makes a majority, also after a restart.
+    trio.stop(2);
+    trio.stop(3);
+    trio.start(2);
+    trio.leader();
+    has(&mut trio.client(2), "/n49", b"some data");
+}
+
+#[test]
+fn the_servers_move_to_a_file_of_their_own() {
+    logs();
+    let mut trio = Trio::new(3, 0, "reconfigEnabled=true\n");
+    for sid in 1..=3 {
+        let path = trio.root().join(format!("zoo{sid}.cfg"));
+        std::fs::write(&path, trio.zoo_cfg(sid)).unwrap();
+        trio.start_with(sid, Config::from_file(&path, &SystemProperties::new()).unwrap());
+    }
+    trio.leader();
+    let path = trio.root().join("zoo1.cfg");
+    let dynamic = trio.root().join("zoo1.cfg.dynamic.100000000");
+    trio.until("zoo.cfg points to the dynamic file", |_| {
+        std::fs::read_to_string(&path).unwrap().contains("dynamicConfigFile=")
+    });
+    let text = std::fs::read_to_string(&dynamic).unwrap();
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.starts_with("server.1=127.0.0.1:") && !text.contains("version"), "{text}");
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("server."));
+    assert_eq!(std::fs::read_to_string(trio.root().join("zoo1.cfg.bak")).unwrap(), trio.zoo_cfg(1));
+    trio.until("the proposal is forgotten", |trio| !trio.root().join("zoo1.cfg.dynamic.next").exists());
+    trio.client(1).call(&create("/a", b"x")).unwrap();
+    trio.stop(1);
+    trio.start_with(1, Config::from_file(&path, &SystemProperties::new()).unwrap());
+    trio.leader();
+    has(&mut trio.client(1), "/a", b"x");
+}
+
+#[test]
+fn nonsense_on_the_ports_between_servers_hurts_nobody() {
+    logs();
+    let mut trio = Trio::new(3, 0, "");
+    trio.start_all();
+    let leader = trio.leader();
+    let mut client = trio.client(1);
+    let packet = |kind: i32, zxid: i64, data: &[u8]| {
+        let mut bytes = kind.to_be_bytes().to_vec();
+        bytes.extend(zxid.to_be_bytes());
+        bytes.extend((data.len() as i32).to_be_bytes());
+        bytes.extend(data);
+        bytes.extend((-1i32).to_be_bytes());
+        bytes
+    };
+    let hostile: Vec<Vec<u8>> = vec![
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        vec![0xff; 64],
+        [&11i32.to_be_bytes()[..], &0i64.to_be_bytes(), &i32::MAX.to_be_bytes()].concat(),
+        packet(99, 0, b""),
+        packet(11, 0, b"short"),
+        packet(3, 7, b""),
+        packet(2, 0x7fff_ffff_ffff_ffff, b"junk"),
+        packet(1, -1, b"junk"),
+        packet(11, -1, &[0xff; 20]),
+    ];
+    for sid in 1..=3 {
+        for port in [trio.server(sid).quorum, trio.server(sid).election] {
+            for bytes in &hostile {
+                let mut stream = dial(SocketAddr::from(([127, 0, 0, 1], port)));
+                stream.write_all(bytes).unwrap();
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        }
+        client.call(&create(&format!("/after-{sid}"), b"x")).unwrap();
+    }
+    assert_eq!(trio.leader(), leader);
+    agree(&trio, &[1, 2, 3]);
+}
+
+#[test]
+fn one_server_line_may_be_an_ensemble() {
+    logs();
+    let mut trio = Trio::new(1, 0, "standaloneEnabled=false\n");
+    trio.start(1);
+    assert_eq!(trio.leader(), 1);
+    trio.client(1).call(&create("/a", b"x")).unwrap();
+    trio.abort(1);
+    trio.start(1);
+    trio.leader();
+    has(&mut trio.client(1), "/a", b"x");
 }
