@@ -24,7 +24,7 @@ use crate::groups::OFFSETS_TOPIC;
 use crate::last_session::LastSession;
 use crate::net::listener::{self, BindError, Bound};
 use crate::registration::{self, RegistrationError};
-use crate::{clock, controller, maintenance};
+use crate::{clock, controller, maintenance, topic_configs};
 
 /// Files of logs kept open at once; the rest are reopened as needed.
 const OPEN_FILES_MAX: usize = 4096;
@@ -299,6 +299,10 @@ pub(crate) fn topic_config(topic: &str, data: Option<&[u8]>, defaults: &LogConfi
         }
         usable.is_ok()
     });
+    let idle = topic_configs::without_effect(&overrides);
+    if !idle.is_empty() {
+        warn!("configuration of topic {topic}: {} set and without effect in this release", idle.join(", "));
+    }
     match defaults.with_overrides(overrides.iter().map(|(k, v)| (k.as_str(), v.as_str()))) {
         Ok(config) => Arc::new(config),
         Err(error) => {

@@ -10,6 +10,7 @@ use kafka_log::LogConfig;
 use kafka_log::config::ConfigDef;
 use zk_client::{CreateMode, ErrorCode, ZkClient, ZkError, open_acl};
 
+use crate::config::keys::{Status, topic_standing};
 use crate::config::{Config, keys};
 
 /// A topic's own values.
@@ -89,6 +90,15 @@ pub fn describe(config: &Config, effective: &LogConfig) -> Vec<Shown> {
     effective.iter().filter_map(show).collect()
 }
 
+/// The names of those that ask for something that does not happen.
+pub fn without_effect(overrides: &Overrides) -> Vec<&str> {
+    let idle = |name: &str, value: &str| {
+        kafka_log::config::config_def(name)
+            .is_some_and(|def| topic_standing(def) != Status::Honoured && value != def.default)
+    };
+    overrides.iter().filter(|(name, value)| idle(name, value)).map(|(name, _)| name.as_str()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +123,12 @@ mod tests {
         let retention = find("retention.ms");
         assert_eq!((retention.value.as_str(), retention.source), ("7200000", Source::StaticBroker));
         assert_eq!(find("segment.bytes").source, Source::Default);
+    }
+
+    #[test]
+    fn what_a_topic_asks_for_in_vain_is_named() {
+        let set = [("compression.zstd.level", "19"), ("compression.gzip.level", "-1"), ("retention.ms", "5")];
+        let overrides = set.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(without_effect(&overrides), ["compression.zstd.level"]);
     }
 }

@@ -388,6 +388,16 @@ pub static KEYS: &[Key] = &[
     key("zookeeper.sync.time.ms", Int, Some("2000"), Any, Moot),
 ];
 
+/// A topic's configuration has its effect as its broker key has; those without one belong to replication and tiered
+/// storage.
+pub fn topic_standing(def: &kafka_log::config::ConfigDef) -> Status {
+    match (def.broker_keys().next().and_then(find), def.name) {
+        (Some(key), _) => key.status,
+        (None, "remote.storage.enable") => Status::Refused,
+        (None, _) => Status::Pending,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

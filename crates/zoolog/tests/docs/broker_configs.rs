@@ -1,8 +1,8 @@
 //! Tables of `server.properties` and of topic configurations.
 
-use kafka_broker::config::keys::{self, KEYS, Key, Status};
+use kafka_broker::config::keys::{KEYS, Key, Status, topic_standing};
 use kafka_broker::config::values::{Check, Kind};
-use kafka_log::config::{ConfigDef, TOPIC_CONFIGS};
+use kafka_log::config::TOPIC_CONFIGS;
 
 use crate::{code, table};
 
@@ -82,17 +82,7 @@ pub fn topics() -> String {
     let rows = TOPIC_CONFIGS.iter().map(|def| {
         let behind = def.broker_keys().map(code).collect::<Vec<_>>().join(", ");
         let default = if def.default.is_empty() { "empty".to_owned() } else { code(def.default) };
-        vec![code(def.name), def.kind.java_name().to_lowercase(), default, behind, standing(def)]
+        vec![code(def.name), def.kind.java_name().to_lowercase(), default, behind, name(topic_standing(def))]
     });
     table(&["topic configuration", "type", "default", "broker keys that set the default", "status"], rows)
-}
-
-/// A topic's configuration is honoured as its broker key is; those without one belong to replication and tiered storage.
-fn standing(def: &ConfigDef) -> String {
-    let behind = def.broker_keys().next().and_then(keys::find);
-    name(match (behind, def.name) {
-        (Some(key), _) => key.status,
-        (None, "remote.storage.enable") => Status::Refused,
-        (None, _) => Status::Pending,
-    })
 }
