@@ -63,6 +63,8 @@ pub struct Process {
 pub struct Receiving {
     pub zxid: i64,
     pub image: Option<Image>,
+    /// When something of it came last.
+    pub heard_ms: u64,
 }
 
 /// A learner's link at its leader.
@@ -226,6 +228,7 @@ impl World {
         let again_ms = self.tick_every_ms();
         self.queue.after(again_ms, Event::Tick { sid, life });
         if !self.servers[&sid].is_paused {
+            self.watch_stream(sid);
             self.step(sid, Own::Tick);
         }
     }

@@ -50,8 +50,9 @@ impl World {
             Zab::HangUp => self.hang_up(sid),
             Zab::ReceiveSnapshot { zxid } => {
                 say!(self, sid, "receives a snapshot 0x{zxid:x}");
+                let heard_ms = self.now_ms();
                 let Some(process) = self.process(sid) else { return };
-                process.receiving = Some(Receiving { zxid, image: None });
+                process.receiving = Some(Receiving { zxid, image: None, heard_ms });
                 self.read_from_leader(sid);
             }
             Zab::SendLearner { link, packet } => self.send_learner(sid, link, &packet),

@@ -127,7 +127,9 @@ impl World {
     }
 
     fn on_stream(&mut self, sid: Sid, message: Message) {
+        let now_ms = self.now_ms();
         let Some(receiving) = self.process(sid).and_then(|p| p.receiving.as_mut()) else { return };
+        receiving.heard_ms = now_ms;
         match message {
             Message::SnapshotHead(head) => {
                 // Fuzzy: it may hold more than its packet says, never less; the packet's zxid counts.
@@ -147,6 +149,20 @@ impl World {
                 self.command(sid, Command::Install(Rc::new(image)));
             }
             _ => {}
+        }
+    }
+
+    /// A stream that stalls is given up by whoever reads it, and its link with it.
+    pub(super) fn watch_stream(&mut self, sid: Sid) {
+        let (now_ms, patience_ms) = (self.now_ms(), self.shape.init_limit * self.shape.tick_ms);
+        let Some(process) = self.process(sid) else { return };
+        let stalls = process.receiving.as_ref().is_some_and(|r| now_ms >= r.heard_ms + patience_ms);
+        if stalls && let Some(key) = process.leader.take() {
+            process.unread.clear();
+            self.counts.add("snapshot stream stalled");
+            self.close(key, sid);
+            self.give_up_receiving(sid);
+            self.input(sid, Own::Zab(zk_zab::Input::LeaderClosed));
         }
     }
 

@@ -52,7 +52,7 @@ impl Changes {
 
     /// Follows one client's watches through all it saw.
     pub fn check_client(&self, world: &World, client: usize) {
-        let mut follower = Follower { changes: self, client, watches: BTreeMap::new() };
+        let mut follower = Follower { changes: self, client, watches: BTreeMap::new(), fired: Vec::new() };
         for seen in &world.history.seen[client] {
             follower.see(world, seen);
         }
@@ -64,12 +64,17 @@ struct Follower<'a> {
     client: usize,
     /// By path, with the zxid the watch has seen.
     watches: BTreeMap<(Watch, String), i64>,
+    /// Events since the last answer: the change lies between what the watch had seen and what the answer shows.
+    fired: Vec<(Watch, String, i64)>,
 }
 
 impl Follower<'_> {
     fn see(&mut self, world: &World, seen: &Seen) {
         match seen {
-            Seen::NewSession => self.watches.clear(),
+            Seen::NewSession => {
+                self.watches.clear();
+                self.fired.clear();
+            }
             Seen::Pong { zxid } => self.shows(*zxid),
             Seen::Event { kind, path } => self.fired(*kind, path),
             Seen::Answer { op } => {
@@ -79,6 +84,7 @@ impl Follower<'_> {
                 self.leave(&op.request, err, zxid);
             }
             Seen::WatchesSet { zxid, data, exist, child } => {
+                self.justified(*zxid);
                 for (watch, paths) in [(Watch::Data, data), (Watch::Exist, exist), (Watch::Child, child)] {
                     for path in paths {
                         self.set_again(watch, path, *zxid);
@@ -89,13 +95,26 @@ impl Follower<'_> {
     }
 
     /// The session is shown that state: what changed up to it must have been told.
-    fn shows(&self, zxid: i64) {
+    fn shows(&mut self, zxid: i64) {
+        self.justified(zxid);
         for ((watch, path), since) in &self.watches {
             if let Some((changed, kind)) = self.changes.between(*watch, path, *since, zxid) {
                 broken!(
                     "WatchBeforeData",
                     "client {} is shown 0x{zxid:x}; its {watch:?} watch on {path} of 0x{since:x} was not told of \
                      {kind:?} at 0x{changed:x}",
+                    self.client
+                );
+            }
+        }
+    }
+
+    fn justified(&mut self, zxid: i64) {
+        for (watch, path, since) in self.fired.drain(..) {
+            if self.changes.between(watch, &path, since, zxid).is_none() {
+                broken!(
+                    "WatchForNothing",
+                    "client {}'s {watch:?} watch on {path} fired; nothing changed from 0x{since:x} to 0x{zxid:x}",
                     self.client
                 );
             }
@@ -123,9 +142,7 @@ impl Follower<'_> {
         for watch in watches {
             if let Some(since) = self.watches.remove(&(*watch, path.to_owned())) {
                 was_set = true;
-                if self.changes.between(*watch, path, since, i64::MAX).is_none() {
-                    broken!("WatchForNothing", "client {}: {kind:?} on {path}, nothing changed", self.client);
-                }
+                self.fired.push((*watch, path.to_owned(), since));
             }
         }
         if !was_set {
