@@ -79,10 +79,15 @@ impl Node {
         fx: &mut Effects,
     ) {
         let Some((conn, answer)) = self.answer_for(result, waiter) else { return };
-        if answer.err == ErrorCode::SessionMoved {
+        let session = header.client_id;
+        if self.clients.get(conn).is_some_and(|c| c.phase == (Phase::Opening { session })) {
+            // A createSession that could not be made; what waits for it is no request.
+            return self.refuse_session(conn, session, fx);
+        }
+        if has_moved(result) {
             // The client is elsewhere by now, or this is what became of a request it sent elsewhere: no answer
             // at all is better than that one (ZOOKEEPER-710).
-            return self.close(conn, CloseReason::SessionMoved { session: header.client_id }, fx);
+            return self.close(conn, CloseReason::SessionMoved { session }, fx);
         }
         let config = (header.kind == kind::RECONFIG).then(|| self.tree.node(CONFIG_NODE)).flatten();
         self.clients.reply(now, &answer, fx, |w| match (config, result) {
@@ -202,5 +207,14 @@ impl Node {
             return self.close(conn, CloseReason::SessionClosed, fx);
         }
         self.close_expired(session, fx);
+    }
+}
+
+/// A multi tells it of an item.
+fn has_moved(result: &TxnResult) -> bool {
+    match result {
+        TxnResult::Error(code) => *code == ErrorCode::SessionMoved.code(),
+        TxnResult::Multi(items) => items.iter().any(|(_, result)| has_moved(result)),
+        _ => false,
     }
 }

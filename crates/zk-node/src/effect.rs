@@ -11,7 +11,7 @@ use crate::input::ConnId;
 /// One thing to do. None depends on the success of another.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Bytes for a connection: [`Effects::bytes`] of `range`, whole frames.
+    /// Bytes for a connection: `range` of [`SentBytes`], whole frames.
     Send { conn: ConnId, range: Range<usize> },
     /// Send what there is, then close.
     Close { conn: ConnId, reason: CloseReason },
@@ -20,7 +20,7 @@ pub enum Effect {
     /// Append to the log, in this order; answered by [`crate::Input::Durable`].
     Append { zxid: i64, payload: Bytes },
     /// End the log file after everything appended so far, and take a snapshot
-    /// ([`crate::Node::begin_snapshot`]).
+    /// (`Tree::snapshot_head` and its chunks).
     Snapshot,
     /// Give up the snapshot that is being taken, if any: the tree it reads is replaced, or its role is over.
     CancelSnapshot,
@@ -53,7 +53,7 @@ impl Effects {
         self.out.len()
     }
 
-    /// The effects in order; [`Effects::bytes`] stays valid beside them.
+    /// The effects in order; the bytes they send come beside them.
     pub fn take(&mut self) -> (Vec<Effect>, SentBytes) {
         (std::mem::take(&mut self.list), SentBytes(std::mem::take(&mut self.out).into_vec()))
     }

@@ -132,6 +132,7 @@ impl Node {
             tracing::warn!(link = link.0, "a learner's question about a session is cut off; leaving it out");
             return;
         };
+        self.clients.stats.ensemble.revalidations += 1;
         let valid = self.sessions.is_open(session);
         if valid {
             self.sessions.track(session, timeout_ms, now.mono());

@@ -56,6 +56,7 @@ impl Node {
         let data = request_data(session, cxid, op.code(), record);
         let mut packet = Packet::with_data(PacketKind::Request, -1, data);
         packet.auth = c.auth.to_vec();
+        self.clients.stats.ensemble.forwarded += 1;
         self.tell_leader(packet);
         Some(session)
     }
@@ -181,6 +182,7 @@ impl Node {
         fx: &mut Effects,
     ) -> Result<(), String> {
         if self.proposals.front().is_some_and(|p| p.header.zxid == zxid) {
+            self.clients.stats.ensemble.commits += 1;
             if let Some(proposal) = self.proposals.pop_front() {
                 self.commit(now, proposal, fx);
                 self.release_syncs(now, fx);
@@ -193,6 +195,7 @@ impl Node {
         if entry.header.zxid != zxid {
             return Err(format!("{what} says 0x{:x}", entry.header.zxid));
         }
+        self.clients.stats.ensemble.learner_commits += 1;
         self.end_read_only(now, fx);
         self.apply_entry(now, entry, fx);
         Ok(())

@@ -1,7 +1,7 @@
 //! The life of a request on one coordination server: decide, record, apply, reply.
 //!
-//! A core without sockets, files, threads, clock or randomness. The shell calls [`Node::step`] with what
-//! happened and carries out the [`Effect`]s in order:
+//! A core without sockets, files, threads, clock or randomness. The shell calls [`Member::step`] with what
+//! happened and carries out the [`Effect`]s in order. A server alone:
 //!
 //! ```text
 //! Connected, Frame ──► step ──► Send, Close            reads are answered at once
@@ -10,12 +10,16 @@
 //! Tick             ──► step ──► Append, Close          sessions expire, containers are reaped
 //! ```
 //!
-//! No effect is conditional: what may be sent only after an fsync is held back until `Durable` says so. That
-//! one input is where an ensemble goes in: `Durable` becomes "committed by a quorum", and nothing else changes.
+//! In an ensemble the same, with [`zk_zab::Peer`] between: what is decided is proposed ([`mod@write`]), what is
+//! committed is applied ([`commit`]), and a server that does not lead sends writes on and waits for their commits
+//! ([`learner`], [`leader`]). What a server is at the moment, and what belongs to that alone, is in [`role`].
 //!
-//! Promises kept here: answers of one session in the order of its requests; a read sees its own session's
-//! earlier writes; a watch event precedes every answer that shows its change.
+//! No effect is conditional: what may be sent only after an fsync or a quorum is held back until an input says so.
+//!
+//! Promises kept here, on one server and across all of them: answers of one session in the order of its requests;
+//! a read sees its own session's earlier writes; a watch event precedes every answer that shows its change.
 
+#![allow(rustdoc::private_intra_doc_links)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod stats;

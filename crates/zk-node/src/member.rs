@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 
 use zk_proto::OpCode;
-use zk_proto::quorum::PacketKind;
+use zk_proto::quorum::{Config, PacketKind};
 use zk_tree::Tree;
 use zk_zab::{Effect as ZabEffect, Input as ZabInput, LinkId, Peer, Stable, Store, Stored};
 
@@ -22,6 +22,7 @@ use crate::input::{ConnId, Input, Now};
 use crate::node::Node;
 use crate::options::Options;
 use crate::role::Role;
+use crate::stats::EnsembleStats;
 
 /// See the module's header.
 pub struct Member {
@@ -121,7 +122,12 @@ impl Member {
     fn carry_out(&mut self, now: Now, effect: ZabEffect, fx: &mut Effects) {
         let node = &mut self.node;
         match effect {
-            ZabEffect::Store(Store::Append(entry)) => node.append(entry.zxid, entry.payload, fx),
+            ZabEffect::Store(Store::Append(entry)) => {
+                if !matches!(node.role(), Role::Leading { .. }) {
+                    node.stats_mut().ensemble.learner_proposals += 1;
+                }
+                node.append(entry.zxid, entry.payload, fx);
+            }
             ZabEffect::Deliver { zxid, payload } => {
                 if let Err(what) = node.deliver(now, zxid, payload.as_ref(), fx) {
                     tracing::error!("{what}");
@@ -153,7 +159,10 @@ impl Member {
                 node.on_config_active(now, config);
                 fx.push(Effect::Zab(effect));
             }
-            effect => fx.push(Effect::Zab(effect)),
+            effect => {
+                count(&effect, &mut node.stats_mut().ensemble);
+                fx.push(Effect::Zab(effect));
+            }
         }
     }
 
@@ -182,6 +191,11 @@ impl Member {
 
     pub fn role(&self) -> Role {
         self.node.role()
+    }
+
+    /// The servers of the ensemble, as they count now.
+    pub fn config(&self) -> Option<&Config> {
+        self.node.ensemble.as_ref().map(|ensemble| &ensemble.active)
     }
 
     /// As [`Node::takes_frames`].
@@ -215,6 +229,19 @@ impl Place {
         let effect = self.queue.pop_front()?;
         self.roles_ahead -= usize::from(matches!(effect, ZabEffect::Role(_)));
         Some(effect)
+    }
+}
+
+/// How learners are brought into step.
+fn count(effect: &ZabEffect, stats: &mut EnsembleStats) {
+    match effect {
+        ZabEffect::StreamSnapshot { .. } => stats.snapshots_sent += 1,
+        ZabEffect::SendLearner { packet, .. }
+            if matches!(packet.kind, PacketKind::Diff | PacketKind::Trunc) =>
+        {
+            stats.diffs_sent += 1;
+        }
+        _ => {}
     }
 }
 

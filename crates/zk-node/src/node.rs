@@ -68,6 +68,8 @@ pub struct Node {
     pub(crate) reaper: Reaper,
     /// (zxid, digest) every 128 transactions, for `hash`.
     pub(crate) digests: VecDeque<(i64, i64)>,
+    /// When this server last lost its leader, or began without one.
+    pub(crate) unavailable_since_ms: u64,
     started_ms: u64,
 }
 
@@ -95,6 +97,7 @@ impl Node {
             outbox: VecDeque::new(),
             is_fuzzy: false,
             digests: VecDeque::new(),
+            unavailable_since_ms: now.mono_ms,
             started_ms: now.mono_ms,
             options,
         }
@@ -111,6 +114,7 @@ impl Node {
         let mut node = Self::new(options, tree, now);
         node.sessions.restart();
         node.period = Period::Looking { since_ms: now.mono_ms };
+        node.clients.stats.ensemble.looking = 1;
         let last_seen = last_seen.unwrap_or_else(|| config.clone());
         node.ensemble = Some(Ensemble { active: config, last_seen, synced: BTreeSet::new() });
         node

@@ -56,6 +56,10 @@ impl Role {
         }
     }
 
+    fn has_leader(self) -> bool {
+        !matches!(self, Self::Looking | Self::ReadOnly)
+    }
+
     /// Whether clients may come.
     pub fn serves(self) -> bool {
         self != Self::Looking
@@ -153,7 +157,13 @@ impl Node {
         let was = self.role();
         self.end_period(was, fx);
         match role {
-            zk_zab::Role::Looking => self.period = Period::Looking { since_ms: now.mono_ms },
+            zk_zab::Role::Looking => {
+                self.clients.stats.ensemble.looking += 1;
+                if was.has_leader() {
+                    self.unavailable_since_ms = now.mono_ms;
+                }
+                self.period = Period::Looking { since_ms: now.mono_ms };
+            }
             zk_zab::Role::Leading { epoch } => {
                 // The epoch itself is shown from now on; its first transaction is counter 1.
                 let zxid = zxid::of(epoch, 0).max(self.tree.last_zxid());
@@ -172,6 +182,8 @@ impl Node {
         }
         if self.role().serves() {
             self.show_config(now);
+            let ms = now.mono_ms.saturating_sub(self.unavailable_since_ms);
+            self.clients.stats.ensemble.unavailable_time.add(ms);
         }
         tracing::info!(from = was.name(), to = self.role().name(), "the role of this server changes");
     }

@@ -157,6 +157,8 @@ pub struct ServerStats {
     pub proposal_sizes: ResponseSizes,
     /// Commits after which this server's data differed from the leader's digest.
     pub digest_mismatches: u64,
+    /// Nothing happens here on a server that is alone.
+    pub ensemble: EnsembleStats,
     /// Transactions per fsync.
     pub batch_size: Summary,
     /// Milliseconds per fsync.
@@ -169,6 +171,28 @@ pub struct ServerStats {
     pub node_deleted_watches: Summary,
     pub node_changed_watches: Summary,
     pub node_children_watches: Summary,
+}
+
+/// One server's part in its ensemble, under Apache's names (`ServerMetrics`).
+#[derive(Debug, Clone, Default)]
+pub struct EnsembleStats {
+    /// `looking_count`: how often it began to look for a leader.
+    pub looking: u64,
+    /// `unavailable_time`: milliseconds from then until it served again.
+    pub unavailable_time: Summary,
+    /// `proposal_count` and `commit_count`, as leader.
+    pub proposals: u64,
+    pub commits: u64,
+    /// `learner_proposal_received_count` and `learner_commit_received_count`.
+    pub learner_proposals: u64,
+    pub learner_commits: u64,
+    /// `revalidate_count`: sessions that learners asked this leader about.
+    pub revalidations: u64,
+    /// `request_forwarded`, ours: requests of clients handed to the leader.
+    pub forwarded: u64,
+    /// `snap_count` and `diff_count`: how learners were brought into step.
+    pub snapshots_sent: u64,
+    pub diffs_sent: u64,
 }
 
 impl ServerStats {

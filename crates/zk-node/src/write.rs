@@ -186,6 +186,7 @@ impl Node {
         let bytes = payload.len();
         if self.ensemble.is_some() {
             self.clients.stats.proposal_sizes.add(bytes as u64);
+            self.clients.stats.ensemble.proposals += 1;
             if let (Some(ensemble), Some(config)) = (&mut self.ensemble, &reconfig) {
                 // At once: the next request may be a reconfig too.
                 ensemble.last_seen = (**config).clone();

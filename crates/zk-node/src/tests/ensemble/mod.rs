@@ -1,5 +1,6 @@
 //! Whole members as an ensemble.
 
+mod clients;
 mod disk;
 mod world;
 

@@ -118,7 +118,7 @@ impl Run {
 
     fn disturb(&mut self) {
         let sid: Sid = self.rng.i64(1..=4);
-        match self.rng.u32(..6) {
+        match self.rng.u32(..10) {
             0 if self.w.running().len() == 4 => self.w.crash(sid),
             1 => {
                 for down in (1..=4).filter(|sid| !self.w.running().contains(sid)).collect::<Vec<_>>() {
@@ -127,13 +127,25 @@ impl Run {
             }
             2 => self.w.hold(sid, true),
             3 => self.w.hold(sid, false),
-            _ => self.w.pass(self.rng.u64(1..400)),
+            4 => self.w.stick_disk(sid, true),
+            5 => self.w.stick_disk(sid, false),
+            6 if self.w.islands.is_empty() => self.w.isolate(sid),
+            7 => self.join_all(),
+            _ => self.w.pass(self.rng.u64(1..2000)),
+        }
+    }
+
+    fn join_all(&mut self) {
+        for sid in self.w.islands.clone() {
+            self.w.join(sid);
         }
     }
 
     fn finish(mut self) {
+        self.join_all();
         for sid in 1..=4 {
             self.w.hold(sid, false);
+            self.w.stick_disk(sid, false);
             if !self.w.running().contains(&sid) {
                 self.w.start(sid);
             }
