@@ -26,6 +26,13 @@ const BUFFER_BYTES_MAX: usize = 1 << 20;
 /// Apache pads when fewer than this many bytes are left in the file (`FilePadding`).
 const PADDING_MARGIN_BYTES: u64 = 4096;
 
+/// Zeros are written ahead in steps of this size. Blocks that are only allocated cost each fdatasync the news, to the
+/// file system's own tables, that they hold data now; blocks written before do not. Measured on ext4: batches of 5 KB
+/// 1.8 times as often, of 64 KB 3 times, single small transactions the same.
+const ZEROS_AHEAD_BYTES: usize = 1 << 20;
+
+static ZEROS: [u8; ZEROS_AHEAD_BYTES] = [0; ZEROS_AHEAD_BYTES];
+
 /// How the log is written.
 #[derive(Debug, Clone)]
 pub struct TxnLogOptions {
@@ -83,6 +90,8 @@ struct OpenLog {
     written: u64,
     /// The file's length, zeros included.
     allocated: u64,
+    /// How far zeros, or more, were really written.
+    prewritten: u64,
     collected: Vec<u8>,
     /// Whether bytes were handed to the kernel since the last fdatasync.
     dirty: bool,
@@ -241,8 +250,16 @@ impl OpenLog {
         header.extend_from_slice(&MAGIC);
         header.extend_from_slice(&VERSION.to_be_bytes());
         header.extend_from_slice(&0i64.to_be_bytes());
-        let log =
-            Self { file, path, written: 0, allocated: 0, collected: header, dirty: false, noted: false };
+        let log = Self {
+            file,
+            path,
+            written: 0,
+            allocated: 0,
+            prewritten: 0,
+            collected: header,
+            dirty: false,
+            noted: false,
+        };
         if force_sync {
             // Without it a power cut may leave the transactions but not the name to find them by.
             sync_dir(dir)?;
@@ -259,10 +276,22 @@ impl OpenLog {
         self.file
             .write_all_at(&self.collected, self.written)
             .map_err(StoreError::io("write to", &self.path))?;
+        self.prewrite(end).map_err(StoreError::io("write ahead to", &self.path))?;
         self.collected.clear();
         self.written = end;
         self.allocated = self.allocated.max(end);
         self.dirty = true;
+        Ok(())
+    }
+
+    /// Writes zeros behind what was just written, once it has reached the last ones, as far as there is space ahead.
+    fn prewrite(&mut self, end: u64) -> io::Result<()> {
+        let ahead = self.allocated.saturating_sub(end).min(ZEROS_AHEAD_BYTES as u64);
+        if end <= self.prewritten || ahead == 0 {
+            return Ok(());
+        }
+        self.file.write_all_at(&ZEROS[..ahead as usize], end)?;
+        self.prewritten = end + ahead;
         Ok(())
     }
 
@@ -335,6 +364,25 @@ mod tests {
             assert!(matches!(refused, Err(StoreError::Poisoned(_))), "{refused:?}");
         }
         assert_eq!(zxids(dir.path(), 0), [1]);
+    }
+
+    #[test]
+    fn zeros_are_written_ahead_as_far_as_there_is_space() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut log = TxnLog::open(dir.path(), options(3 << 20)).expect("opened");
+        let mut ahead = |zxid, bytes| {
+            log.append(&payload_of(zxid, bytes)).and_then(|()| log.sync()).expect("written");
+            let current = log.current.as_ref().expect("a file is open");
+            assert!(current.prewritten <= current.allocated);
+            current.prewritten - current.written
+        };
+        let step = ZEROS_AHEAD_BYTES as u64;
+        assert_eq!(ahead(1, 10), step);
+        assert!((step - 200..step).contains(&ahead(2, 10)), "not again before they are used up");
+        assert_eq!(ahead(3, 1 << 20), step);
+        assert!((step - 1000..step).contains(&ahead(4, 1 << 20)), "the space ahead ends");
+        drop(log);
+        assert_eq!(zxids(dir.path(), 0), [1, 2, 3, 4]);
     }
 
     /// ZOOKEEPER-4882: space that returns must not let later transactions be logged behind a hole.
