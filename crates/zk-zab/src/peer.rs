@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use zk_proto::quorum::{Notification, PeerState, Sid};
+use zk_proto::quorum::{Config, Notification, PeerState, Sid};
 
 use crate::effect::{CloseReason, Effect, Role};
 use crate::election::{Election, LastLogged, Outcome};
@@ -44,6 +44,8 @@ pub struct Peer {
     /// Roles in a row that ended before they began to serve, and when to look again after the last.
     failures: u32,
     resume_ms: u64,
+    /// Nothing has been stepped yet.
+    is_new: bool,
 }
 
 /// What the second of several failures in a row costs; it doubles up to a tick. Without it a server that cannot join
@@ -67,6 +69,7 @@ impl Peer {
             heard: BTreeSet::new(),
             failures: 0,
             resume_ms: 0,
+            is_new: true,
         }
     }
 
@@ -74,6 +77,9 @@ impl Peer {
     pub fn step(&mut self, now_ms: u64, input: Input, fx: &mut Vec<Effect>) {
         self.replica.now_ms = self.replica.now_ms.max(now_ms);
         std::mem::swap(&mut self.replica.fx, fx);
+        if std::mem::take(&mut self.is_new) {
+            self.replica.repair_epochs();
+        }
         let result = self.take(input);
         self.conclude(result);
         self.settle();
@@ -334,6 +340,24 @@ impl Peer {
             }
             State::Learning(learner) => learner.check(&self.replica),
         }
+    }
+
+    /// Whether a quorum of that configuration follows this leader, up to date: what a reconfiguration asks for before it
+    /// is proposed (`Leader.isQuorumSynced`, error -13 `NewConfigNoQuorum`).
+    pub fn has_synced_quorum(&self, config: &Config) -> bool {
+        let State::Leading(leader) = &self.state else { return false };
+        let synced = leader.links().map(|(_, link)| link).filter(|link| link.synced() && !link.observer);
+        config.is_quorum(&synced.map(|link| link.sid).chain([self.replica.sid()]).collect())
+    }
+
+    /// The configuration that counts.
+    pub fn config(&self) -> &Config {
+        self.replica.configs.active()
+    }
+
+    /// The one that is proposed and not active yet; there is no second (error -14 `ReconfigInProgress`).
+    pub fn config_outstanding(&self) -> Option<&Config> {
+        self.replica.configs.outstanding()
     }
 
     /// The link a server has as a learner of this one, if it is served.

@@ -33,7 +33,10 @@ impl Leader {
         assert!(self.phase == Phase::Broadcast, "nothing is proposed before the history is committed");
         assert_eq!(entry.zxid, self.last_proposed + 1, "rule 5: zxids step by one");
         assert_eq!(zxid::epoch(entry.zxid), self.epoch, "Z-1277: the counter never wraps");
-        assert!(zxid::counter(entry.zxid) <= replica.options.counter_max, "nothing follows an epoch's last zxid");
+        assert!(
+            zxid::counter(entry.zxid) <= replica.options.counter_max,
+            "nothing follows an epoch's last zxid"
+        );
         if let Some(config) = reconfig {
             assert!(self.reconfig.is_none(), "rule 14: one reconfiguration at a time");
             self.reconfig = Some(entry.zxid);
@@ -169,7 +172,7 @@ impl Leader {
     }
 
     /// A packet of the node's own; it keeps its place among the commits.
-    pub(crate) fn to_learner(&mut self, replica: &mut Replica, id: LinkId, packet: Packet) {
+    pub(crate) fn to_learner(&self, replica: &mut Replica, id: LinkId, packet: Packet) {
         if self.learners.get(id).is_some_and(|link| link.stage == Stage::Serving) {
             replica.emit(Effect::SendLearner { link: id, packet });
         }

@@ -41,7 +41,7 @@ impl Leader {
         if theirs > ours {
             return Err(Fault::Close(CloseReason::NewerConfig { theirs, ours }));
         }
-        if let Some(older) = self.learners.of(sid) {
+        if let Some(older) = self.learners.of(sid).filter(|_| sid >= 0) {
             self.close(replica, older, CloseReason::Replaced)?;
         }
         let Some(link) = self.learners.get_mut(id) else { return Ok(()) };
@@ -58,7 +58,10 @@ impl Leader {
             // It has promised a later epoch, so it can never follow this leader. Apache's stays without it until
             // something else ends its epoch; here a new election does, once.
             let epoch = self.epoch;
-            return Err(Leave::look(format!("server {sid} has promised epoch {accepted}, later than {epoch}")).into());
+            return Err(Leave::look(format!(
+                "server {sid} has promised epoch {accepted}, later than {epoch}"
+            ))
+            .into());
         } else if self.epoch_stored {
             self.tell_epoch(replica, id);
         }

@@ -8,7 +8,7 @@ use zk_proto::quorum::{Packet, PacketKind, zxid};
 use super::{Learner, Phase};
 use crate::effect::Effect;
 use crate::options::Entry;
-use crate::replica::{Leave, Replica};
+use crate::replica::{Leave, Replica, packet as answer};
 use crate::txn;
 
 impl Learner {
@@ -39,8 +39,13 @@ impl Learner {
                     None => Ok(()),
                 }
             }
-            PacketKind::Ping => {
+            PacketKind::Ping if self.phase == Phase::Serving => {
                 replica.emit(Effect::AnswerPing { zxid });
+                Ok(())
+            }
+            // No sessions yet.
+            PacketKind::Ping => {
+                replica.emit(Effect::SendLeader { packet: answer(PacketKind::Ping, zxid, Bytes::new()) });
                 Ok(())
             }
             PacketKind::Revalidate | PacketKind::Sync if self.phase == Phase::Serving => {
@@ -108,19 +113,18 @@ impl Learner {
         if self.phase != Phase::Serving {
             return;
         }
-        while let Some(zxid) = self.owed.pop_front_if(|zxid| *zxid <= replica.durable()) {
+        while let Some(zxid) = self.owed.front().copied().filter(|zxid| *zxid <= replica.durable()) {
+            self.owed.pop_front();
             self.acked = zxid;
             self.send_ack(replica, zxid);
         }
     }
 
     /// A packet of the node's own for the leader.
-    pub(crate) fn to_leader(&self, replica: &mut Replica, packet: Packet) {
-        let may = match packet.kind {
-            PacketKind::Ping => self.phase >= Phase::Recorded,
-            _ => self.phase == Phase::Serving,
-        };
-        if may {
+    pub(crate) fn to_leader(&self, replica: &mut Replica, mut packet: Packet) {
+        if self.phase == Phase::Serving {
+            // Apache's `LearnerHandler` reads the data of all three kinds without asking whether there are any.
+            packet.data.get_or_insert_default();
             replica.emit(Effect::SendLeader { packet });
         }
     }

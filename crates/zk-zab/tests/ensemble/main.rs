@@ -2,6 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod disk;
+mod hostile;
+mod leader_rules;
+mod learner_rules;
 mod random;
+mod reconfig;
 mod scenarios;
+mod solo;
 mod world;

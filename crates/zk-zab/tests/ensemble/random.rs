@@ -14,7 +14,9 @@ fn live(seed: u64) {
     let voters: Vec<Sid> = (1..=[3, 3, 4, 5][rng.usize(..4)]).collect();
     let observers: Vec<Sid> = if rng.bool() { vec![9] } else { Vec::new() };
     let count = [2, 10, 100][rng.usize(..3)];
+    let reconfig = rng.u32(..3) == 0;
     let mut world = World::with(config(&voters, &observers), |options: &mut Options| {
+        options.reconfig_enabled = reconfig;
         options.seed = seed;
         options.commit_log_count = count;
     });
@@ -88,7 +90,24 @@ fn disturb(world: &mut World, rng: &mut Rng) {
                 world.node(sid).disk.compact();
             }
         }
+        987..990 => reconfigure(world, rng),
         _ => {}
+    }
+}
+
+/// Other roles for the same servers, if the leader may propose it.
+fn reconfigure(world: &mut World, rng: &mut Rng) {
+    let Some(leader) = world.leader() else { return };
+    let mut sids: Vec<Sid> = world.nodes.keys().copied().collect();
+    rng.shuffle(&mut sids);
+    let (voters, observers) = sids.split_at(rng.usize(3..=sids.len()));
+    let config = config(voters, observers);
+    let peer = world.nodes[&leader].peer.as_ref().unwrap();
+    if world.nodes[&leader].options.reconfig_enabled
+        && peer.config_outstanding().is_none()
+        && peer.has_synced_quorum(&config)
+    {
+        world.propose_config(config);
     }
 }
 

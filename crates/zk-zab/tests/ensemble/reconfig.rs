@@ -1,0 +1,133 @@
+//! Reconfiguration (rule 14): one at a time, a quorum of old and new, the designated leader takes over.
+
+use zk_proto::quorum::{Config, Sid};
+use zk_zab::Role;
+
+use crate::world::{World, config, options};
+
+fn world(voters: &[Sid], observers: &[Sid]) -> World {
+    let mut world = World::with(config(voters, observers), |options| options.reconfig_enabled = true);
+    world.start_all();
+    world.run(1000);
+    world
+}
+
+fn reconfigure(world: &mut World, to: Config) {
+    world.propose_config(to.clone()).unwrap();
+    world.run(2000);
+    world.config = to;
+}
+
+/// Z-1783: an established configuration is newer than any that is only in a file.
+#[test]
+fn the_first_leader_gives_the_configuration_its_version() {
+    let world = world(&[1, 2, 3], &[]);
+    for sid in [1, 2, 3] {
+        assert_eq!(world.status(sid).config_version, 0x1_0000_0000, "{sid}");
+    }
+}
+
+#[test]
+fn a_server_is_added_and_removed() {
+    let mut world = world(&[1, 2, 3], &[]);
+    world.write(2);
+    let mut with_reconfig = options(4);
+    with_reconfig.reconfig_enabled = true;
+    world.add(4, with_reconfig);
+    world.config = config(&[1, 2, 3, 4], &[]);
+    world.start(4);
+    world.run(500);
+    reconfigure(&mut world, config(&[1, 2, 3, 4], &[]));
+    world.assert_healed();
+    assert_eq!(world.leader(), Some(3), "the leader stays");
+    let version = world.status(3).config_version;
+    assert!(
+        version > 0x1_0000_0000 && [1, 2, 4].iter().all(|sid| world.status(*sid).config_version == version)
+    );
+    // Two of four are no majority any more.
+    world.crash(1);
+    world.crash(2);
+    world.run(500);
+    assert_eq!(world.leader(), None);
+    world.start(1);
+    world.run(1000);
+    reconfigure(&mut world, config(&[1, 3, 4], &[]));
+    world.write(1);
+    assert_eq!(world.committed.len(), 5);
+}
+
+#[test]
+fn a_leader_that_is_removed_gives_way_to_the_designated_one() {
+    let mut world = world(&[1, 2, 3], &[]);
+    world.write(2);
+    let before = world.now_ms;
+    world.propose_config(config(&[1, 2], &[])).unwrap();
+    world.config = config(&[1, 2], &[]);
+    while world.leader().is_none_or(|leader| leader == 3) {
+        world.run(10);
+        assert!(world.now_ms - before < 1000, "{:?}", world.status(1));
+    }
+    world.run(500);
+    let leader = world.leader().unwrap();
+    let rounds = [1, 2].map(|sid| world.status(sid).round);
+    assert_eq!(rounds, [1, 1], "without an election");
+    world.write(3);
+    for sid in [1, 2] {
+        assert_eq!(world.nodes[&sid].tree, world.committed);
+        let expected = if sid == leader { Role::Leading { epoch: 2 } } else { Role::Following { leader } };
+        assert_eq!(world.node(sid).role, expected);
+    }
+}
+
+#[test]
+fn a_follower_becomes_an_observer_and_votes_again() {
+    let mut world = world(&[1, 2, 3, 4, 5], &[]);
+    reconfigure(&mut world, config(&[2, 3, 4, 5], &[1]));
+    world.write(2);
+    world.assert_healed();
+    assert_eq!(world.node(1).role, Role::Observing { leader: 5 });
+    reconfigure(&mut world, config(&[1, 2, 3, 4, 5], &[]));
+    world.write(2);
+    world.assert_healed();
+    assert_eq!(world.node(1).role, Role::Following { leader: 5 });
+}
+
+/// A quorum of the old configuration alone does not commit it, nor what follows.
+#[test]
+fn rule_14_old_and_new_have_to_agree() {
+    let mut world = world(&[1, 2, 3], &[4, 5]);
+    world.write(1);
+    world.crash(4);
+    world.crash(5);
+    world.crash(1);
+    world.quiesce();
+    let zxid = world.propose_config(config(&[3, 4, 5], &[1, 2])).unwrap();
+    world.quiesce();
+    assert!(world.status(3).last_committed < zxid, "2 and 3 are no quorum of 3, 4 and 5");
+    assert_eq!(world.status(3).config_seen_version, zxid);
+    let later = world.propose().unwrap();
+    world.quiesce();
+    assert!(world.status(3).last_committed < zxid);
+    world.start(4);
+    // It comes as the observer it still is: its vote counts once the new configuration does.
+    world.run(100);
+    assert!(world.status(3).last_committed < later || world.status(3).role == Role::Looking);
+}
+
+/// The last seen configuration survives a crash of the leader and is completed by the next one.
+#[test]
+fn a_reconfiguration_that_was_proposed_is_completed_by_the_next_leader() {
+    let mut world = world(&[1, 2, 3], &[]);
+    world.write(1);
+    let zxid = world.propose_config(config(&[1, 2, 3], &[9])).unwrap();
+    for _ in 0..2 {
+        let events = world.events();
+        for event in events {
+            world.happen(event);
+        }
+    }
+    world.crash(3);
+    world.run(1000);
+    assert!([1, 2].iter().all(|sid| world.status(*sid).config_version >= zxid), "{:?}", world.status(2));
+    assert_eq!(world.committed.last().map(|(last, _)| *last), Some(zxid));
+}
