@@ -113,8 +113,15 @@ impl Member {
         let Some(place) = &mut self.place else { return };
         while let Some(input) = self.node.outbox.pop_front() {
             // Else it is the word of a role that is over, and the node is about to hear so.
-            if place.roles_ahead == 0 {
-                place.tell(now, input);
+            if place.roles_ahead > 0 {
+                continue;
+            }
+            match input {
+                ZabInput::ToLearner { link, .. } => {
+                    let applied = self.node.tree().last_zxid();
+                    place.tell_in_place(now, input, link, applied);
+                }
+                input => place.tell(now, input),
             }
         }
     }
@@ -148,7 +155,8 @@ impl Member {
             ZabEffect::FromLeader { packet } => node.on_from_leader(now, &packet, fx),
             ZabEffect::LearnerGone { link } => node.on_learner_gone(link),
             ZabEffect::Role(role) => {
-                node.begin_period(now, role, fx);
+                let epoch = self.place.as_ref().map_or(0, |place| place.peer.status().current_epoch);
+                self.node.begin_period(now, role, epoch, fx);
                 fx.push(Effect::Zab(effect));
             }
             ZabEffect::ConfigSeen { ref config } => {
@@ -225,6 +233,24 @@ impl Place {
         self.queue.extend(self.wanted.drain(..));
     }
 
+    /// For a packet to a learner. Several commits may come out of one step, and the node hears of the first when the
+    /// others are in the queue already: what it then says to a learner belongs behind the first, not behind all
+    /// of them. A SYNC that came late would find its session's next write at the head of the queue.
+    fn tell_in_place(&mut self, now: Now, input: ZabInput, link: LinkId, applied: i64) {
+        self.peer.step(now.mono_ms, input, &mut self.wanted);
+        let later = |effect: &ZabEffect| match effect {
+            ZabEffect::SendLearner { link: to, packet } => {
+                *to == link && commits(packet.kind) && packet.zxid > applied
+            }
+            _ => false,
+        };
+        let at = self.queue.iter().position(later).unwrap_or(self.queue.len());
+        for (n, effect) in self.wanted.drain(..).enumerate() {
+            debug_assert!(matches!(effect, ZabEffect::SendLearner { .. }), "it is a packet and nothing else");
+            self.queue.insert(at + n, effect);
+        }
+    }
+
     fn next(&mut self) -> Option<ZabEffect> {
         let effect = self.queue.pop_front()?;
         self.roles_ahead -= usize::from(matches!(effect, ZabEffect::Role(_)));
@@ -243,6 +269,16 @@ fn count(effect: &ZabEffect, stats: &mut EnsembleStats) {
         }
         _ => {}
     }
+}
+
+fn commits(kind: PacketKind) -> bool {
+    matches!(
+        kind,
+        PacketKind::Commit
+            | PacketKind::CommitAndActivate
+            | PacketKind::Inform
+            | PacketKind::InformAndActivate
+    )
 }
 
 fn is_reconfig(op: &[u8]) -> bool {

@@ -153,7 +153,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn begin_period(&mut self, now: Now, role: zk_zab::Role, fx: &mut Effects) {
+    /// `epoch` is the one this server is in.
+    pub(crate) fn begin_period(&mut self, now: Now, role: zk_zab::Role, epoch: i64, fx: &mut Effects) {
         let was = self.role();
         self.end_period(was, fx);
         match role {
@@ -165,17 +166,14 @@ impl Node {
                 self.period = Period::Looking { since_ms: now.mono_ms };
             }
             zk_zab::Role::Leading { epoch } => {
-                // The epoch itself is shown from now on; its first transaction is counter 1.
-                let zxid = zxid::of(epoch, 0).max(self.tree.last_zxid());
-                self.tree.set_last_zxid(zxid);
-                self.last_proposed = zxid;
+                self.last_proposed = self.show_epoch(epoch);
                 self.reaper = Reaper::new(&self.options, now);
                 self.track_all(now);
                 let links = BTreeMap::new();
                 self.period = Period::Leading(Leading { epoch, since_ms: now.mono_ms, links });
             }
-            zk_zab::Role::Following { leader } => self.learn_from(now, leader, false),
-            zk_zab::Role::Observing { leader } => self.learn_from(now, leader, true),
+            zk_zab::Role::Following { leader } => self.learn_from(now, leader, epoch, false),
+            zk_zab::Role::Observing { leader } => self.learn_from(now, leader, epoch, true),
         }
         if was != Role::Looking || matches!(role, zk_zab::Role::Leading { .. }) {
             fx.push(Effect::CancelSnapshot);
@@ -188,7 +186,16 @@ impl Node {
         tracing::info!(from = was.name(), to = self.role().name(), "the role of this server changes");
     }
 
-    fn learn_from(&mut self, now: Now, leader: Sid, observes: bool) {
+    /// An epoch is shown before its first transaction, which is counter 1. On followers too, other than Apache's:
+    /// whoever has seen it at the leader is welcome everywhere.
+    fn show_epoch(&mut self, epoch: i64) -> i64 {
+        let zxid = zxid::of(epoch, 0).max(self.tree.last_zxid());
+        self.tree.set_last_zxid(zxid);
+        zxid
+    }
+
+    fn learn_from(&mut self, now: Now, leader: Sid, epoch: i64, observes: bool) {
+        self.show_epoch(epoch);
         self.is_fuzzy = false;
         self.track_all(now);
         self.period = Period::Learning(Learning {
@@ -237,7 +244,7 @@ impl Node {
     /// The tree is about to change under a server without a leader: whoever reads it must go.
     pub(crate) fn end_read_only(&mut self, now: Now, fx: &mut Effects) {
         if matches!(self.period, Period::ReadOnly) {
-            self.begin_period(now, zk_zab::Role::Looking, fx);
+            self.begin_period(now, zk_zab::Role::Looking, 0, fx);
         }
     }
 

@@ -27,12 +27,20 @@ fn a_write_at_any_server_reaches_all() {
 
 #[test]
 fn the_epoch_is_shown_before_its_first_transaction() {
-    let w = World::started(3, 0);
+    let mut w = World::started(3, 1);
     let leader = w.leader().unwrap();
-    assert_eq!(w.member(leader).node().tree().last_zxid(), 0x1_0000_0000);
-    for sid in w.followers() {
-        assert_eq!(w.member(sid).node().tree().last_zxid(), 0, "a DIFF of nothing leaves it where it was");
+    for sid in 1..=4 {
+        assert_eq!(w.member(sid).node().tree().last_zxid(), 0x1_0000_0000);
+        assert_eq!(w.servers[&sid].disk.last(), 0, "no transaction is behind it");
     }
+    let (_, session) = w.connect(leader);
+    w.crash(leader);
+    w.until("a new epoch begins", |w| w.all_serve());
+    // Whoever has seen it at the leader is welcome at a follower, before anything is written.
+    let conn = w.open(w.followers()[0]);
+    w.handshake(conn, session, 0x2_0000_0000, false);
+    w.settle();
+    assert_eq!(w.connected(conn).session_id, session);
 }
 
 #[test]
@@ -118,6 +126,41 @@ fn a_sync_waits_for_what_is_proposed_and_not_committed() {
     assert_eq!(w.reply(writer), (1, ErrorCode::Ok));
     assert!(w.has(followers[0], "/a"), "committed by the others");
     w.stick_disk(followers[0], false);
+    w.check_equal();
+}
+
+#[test]
+fn a_sync_keeps_its_place_among_commits_that_come_together() {
+    let mut w = World::started(3, 1);
+    let (leader, followers) = (w.leader().unwrap(), w.followers());
+    w.crash(followers[1]);
+    for (n, sid) in [followers[0], 4].into_iter().enumerate() {
+        let ((conn, session), (other, _)) = (w.connect(sid), w.connect(leader));
+        // The follower has everything on disk: the leader's own disk then commits all of it at once.
+        w.stick_disk(leader, true);
+        w.send(other, 1, &create(&format!("/before{n}"), 0));
+        w.send(conn, 1, &Request::Sync { path: "/".into() });
+        w.settle();
+        w.send(conn, 2, &create(&format!("/after{n}"), 0));
+        w.settle();
+        let moved = w.reconnect(sid, session);
+        w.settle();
+        assert_eq!(w.connected(moved).session_id, session);
+        w.send(moved, 1, &create(&format!("/moved{n}"), 0));
+        w.settle();
+        assert_eq!((w.next(conn), w.next(moved)), (None, None));
+        w.stick_disk(leader, false);
+        assert_eq!(w.reply(moved), (1, ErrorCode::Ok), "behind its fence");
+        let (still, _) = w.connect(sid);
+        w.stick_disk(leader, true);
+        w.send(other, 2, &create(&format!("/again{n}"), 0));
+        w.send(still, 1, &Request::Sync { path: "/".into() });
+        w.settle();
+        w.send(still, 2, &create(&format!("/still{n}"), 0));
+        w.settle();
+        w.stick_disk(leader, false);
+        assert_eq!((w.reply(still), w.reply(still)), ((1, ErrorCode::Ok), (2, ErrorCode::Ok)));
+    }
     w.check_equal();
 }
 

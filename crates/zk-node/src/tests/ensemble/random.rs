@@ -153,6 +153,9 @@ impl Run {
         self.w.until("all serve", |w| w.leader().is_some() && w.all_serve());
         self.w.pass(100);
         self.read();
+        for client in self.clients.iter().filter(|client| client.is_open) {
+            assert!(client.waiting.is_empty(), "{:?} waits for {:?}", client.conn, client.waiting);
+        }
         self.w.check_equal();
         for path in self.kept.keys() {
             assert!(self.w.has(1, path), "{path} was acknowledged");

@@ -34,7 +34,7 @@ fn proposed(node: &mut Node) -> Vec<i64> {
 fn no_zxid_is_given_beyond_the_end_of_an_epoch() {
     let tree = Tree::new(TreeConfig::default());
     let mut node = Node::in_ensemble(Options::default(), tree, config(3, 0), None, NOW);
-    node.begin_period(NOW, zk_zab::Role::Leading { epoch: 1 }, &mut Effects::new());
+    node.begin_period(NOW, zk_zab::Role::Leading { epoch: 1 }, 1, &mut Effects::new());
     let last = zxid::of(1, zxid::COUNTER_MAX - 2);
     node.tree.set_last_zxid(last);
     node.last_proposed = last;
@@ -70,7 +70,7 @@ fn no_zxid_is_given_beyond_the_end_of_an_epoch() {
     }
     let mut fx = Effects::new();
     node.deliver(NOW, last + 2, None, &mut fx).unwrap();
-    node.begin_period(NOW, zk_zab::Role::Looking, &mut fx);
+    node.begin_period(NOW, zk_zab::Role::Looking, 1, &mut fx);
     let (effects, _) = fx.take();
     let closed = |e: &Effect| matches!(e, Effect::Close { reason: CloseReason::RoleChanged { .. }, .. });
     assert!(effects.iter().any(closed), "{effects:?}");
