@@ -223,6 +223,13 @@ impl Member {
         place.peer.check();
         assert!(place.queue.is_empty(), "what the ensemble wants is done before a step ends");
         assert_ne!(self.role(), Role::Standalone, "a server of an ensemble is never alone");
+        if let (Role::Leading { epoch }, Some(ensemble)) = (self.role(), &self.node.ensemble) {
+            let status = place.peer.status();
+            assert_eq!(epoch, status.current_epoch);
+            let known = (ensemble.active.version, ensemble.last_seen.version);
+            assert_eq!(known, (status.config_version, status.config_seen_version), "configurations");
+            assert_eq!(self.node.last_proposed, status.last_proposed, "the same proposals");
+        }
     }
 }
 

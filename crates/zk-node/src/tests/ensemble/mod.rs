@@ -4,6 +4,7 @@ mod clients;
 mod disk;
 mod world;
 
+mod applying;
 mod forwarding;
 mod hostile;
 mod random;
