@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Ensemble};
 use crate::config_files::ConfigWriter;
 use crate::disk::{DirectoryLock, Disk, entries};
-use crate::ensemble::sockets::QuorumPorts;
+use crate::ensemble::sockets::{Binding, QuorumPorts};
 use crate::error::{ServerError, StartError};
 use crate::four_letter::mntr::Startup;
 use crate::listener;
@@ -174,12 +174,16 @@ fn prepare(config: Config) -> Result<Prepared, StartError> {
         log_dir: (config.data_log_dir != config.data_dir).then(|| config.data_log_dir.clone()),
         ..DataDirOptions::new(&config.data_dir)
     })?;
-    let listener = listener::bind(&config)?;
+    let listener = listener::bind(config.client_host.as_deref(), config.client_port, config.client_port_listen_backlog)?;
     let address = listener.local_addr().map_err(|source| StartError::Listen {
         address: SocketAddr::from(([0, 0, 0, 0], config.client_port)),
         source,
     })?;
-    let ports = config.ensemble.as_ref().map(|e| QuorumPorts::bind(&config, e)).transpose()?;
+    let ports = config.ensemble.as_ref().and_then(|e| {
+        let binding = Binding::new(e, config.client_port_listen_backlog);
+        e.me().map(|me| binding.take(me))
+    });
+    let ports = ports.transpose()?;
     let clock = Clock::start();
     let data = Arc::new(data);
     let state = State::load(&data, &config, clock)?;
@@ -359,7 +363,7 @@ async fn serve(
     if let (Some(ensemble), Some(ports)) = (&server.ensemble, ports) {
         ensemble.listen(ports).map_err(port_failed)?;
     }
-    let accepting = spawn_local(listener::accept(server.clone(), listener));
+    server.accept_clients(listener);
     let mut ticking = spawn_local(tick(server.clone()));
     spawn_local(purge(server.clone()));
     let order = loop {
@@ -371,7 +375,7 @@ async fn serve(
             error = server.failed() => return Err(error),
         }
     };
-    accepting.abort();
+    server.stop_accepting();
     if order == Order::Stop {
         server.stop_reading();
         if server.ensemble.is_some() {

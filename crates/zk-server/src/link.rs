@@ -162,9 +162,6 @@ impl Link {
 
 /// Serves one connection until it is closed from either side.
 pub(crate) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAddr) {
-    if server.refuses_clients() {
-        return;
-    }
     let (reader, writer) = stream.into_split();
     let link = Rc::new(Link::new(server.next_connection(), peer, writer));
     server.add(link.clone());

@@ -8,7 +8,6 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-use crate::config::Config;
 use crate::error::StartError;
 use crate::link;
 use crate::server::Server;
@@ -19,11 +18,11 @@ const BACKLOG: i32 = 50;
 /// After an error of accept, most likely too many open files, the next try waits this long.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Takes the port without accepting yet.
-pub(crate) fn bind(config: &Config) -> Result<StdListener, StartError> {
-    let (address, backlog) = (address(config)?, config.client_port_listen_backlog);
-    match config.client_host {
-        None => open_all(config.client_port, backlog),
+/// Takes the port without accepting yet; on every address if no host is named.
+pub(crate) fn bind(host: Option<&str>, port: u16, backlog: i32) -> Result<StdListener, StartError> {
+    let address = address(host, port)?;
+    match host {
+        None => open_all(port, backlog),
         Some(_) => open(address, backlog),
     }
     .map_err(|e| refused(address, e))
@@ -35,12 +34,10 @@ pub(crate) fn open_all(port: u16, backlog: i32) -> io::Result<StdListener> {
     open(all, backlog).or_else(|_| open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), backlog))
 }
 
-fn address(config: &Config) -> Result<SocketAddr, StartError> {
-    let Some(host) = &config.client_host else {
-        return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, config.client_port)));
-    };
-    let failed = |source| StartError::Resolve { host: host.clone(), source };
-    let mut found = (host.as_str(), config.client_port).to_socket_addrs().map_err(failed)?;
+fn address(host: Option<&str>, port: u16) -> Result<SocketAddr, StartError> {
+    let Some(host) = host else { return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) };
+    let failed = |source| StartError::Resolve { host: host.to_owned(), source };
+    let mut found = (host, port).to_socket_addrs().map_err(failed)?;
     found.next().ok_or_else(|| failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
 }
 

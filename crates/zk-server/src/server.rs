@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::HashMap;
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::{AbortHandle, spawn_local};
 use zk_node::{ConnId, Effect, Effects, Input, Member, Now};
 use zk_store::DataDir;
 
@@ -21,6 +23,7 @@ use crate::error::ServerError;
 use crate::four_letter::mntr::Startup;
 use crate::four_letter::{Word, answer};
 use crate::link::{LINGER_MS, Link};
+use crate::listener;
 use crate::log_thread::{LogCommand, LogQueue};
 use crate::snapshots::Snapshots;
 
@@ -44,6 +47,8 @@ pub(crate) struct Server {
     pub(crate) trace_mask: Cell<i64>,
     clock: Clock,
     links: RefCell<HashMap<ConnId, Rc<Link>>>,
+    /// The task that accepts clients.
+    accepting: RefCell<Option<AbortHandle>>,
     last_conn: Cell<u64>,
     /// Connections that are not read because too much is in progress.
     paused: RefCell<Vec<Rc<Link>>>,
@@ -79,6 +84,7 @@ impl Server {
             trace_mask: Cell::new(TRACE_MASK),
             clock,
             links: RefCell::default(),
+            accepting: RefCell::default(),
             last_conn: Cell::new(0),
             paused: RefCell::default(),
             log,
@@ -98,6 +104,21 @@ impl Server {
     pub(crate) fn next_connection(&self) -> ConnId {
         self.last_conn.set(self.last_conn.get() + 1);
         ConnId(self.last_conn.get())
+    }
+
+    /// Accepts clients here from now on, and nowhere else.
+    pub(crate) fn accept_clients(self: &Rc<Self>, listener: TcpListener) {
+        let accepting = spawn_local(listener::accept(self.clone(), listener));
+        if let Some(before) = self.accepting.replace(Some(accepting.abort_handle())) {
+            before.abort();
+        }
+    }
+
+    /// Nobody is accepted any more; the port is free when the task has ended.
+    pub(crate) fn stop_accepting(&self) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+        }
     }
 
     pub(crate) fn add(&self, link: Rc<Link>) {
@@ -133,6 +154,11 @@ impl Server {
 
     /// One frame; its effects are carried out by the caller, together with those of its neighbours.
     pub(crate) fn frame(&self, now: Now, conn: ConnId, frame: &[u8], fx: &mut Effects) {
+        if self.refuses_clients()
+            && let Some(link) = self.link(conn)
+        {
+            return link.cut();
+        }
         self.member.borrow_mut().step(now, Input::Frame { conn, frame }, fx);
     }
 

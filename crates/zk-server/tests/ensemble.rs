@@ -7,8 +7,9 @@ mod support;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use support::trio::Trio;
+use support::trio::{self, Trio};
 use support::{Client, create, data, dial, get, word};
+use zk_proto::Request;
 use zk_server::{Config, SystemProperties};
 
 /// Shows the servers' logs with `RUST_LOG` set.
@@ -248,4 +249,128 @@ fn one_server_line_may_be_an_ensemble() {
     trio.start(1);
     trio.leader();
     has(&mut trio.client(1), "/a", b"x");
+}
+
+fn reconfig(joining: Option<String>, leaving: Option<&str>) -> Request {
+    let leaving = leaving.map(str::to_owned);
+    Request::Reconfig { joining, leaving, new_members: None, current_config_id: -1 }
+}
+
+#[test]
+fn a_server_joins_and_another_leaves_and_ports_move() {
+    logs();
+    let mut trio = Trio::new(4, 0, "reconfigEnabled=true\nskipACL=yes\n");
+    let start = |trio: &mut Trio, sid: i64| {
+        let path = trio.root().join(format!("zoo{sid}.cfg"));
+        // Three know each other; the fourth knows all.
+        let is_known = |line: &&str| sid == 4 || !line.starts_with("server.4=");
+        let text: Vec<String> = trio.zoo_cfg(sid).lines().filter(is_known).map(str::to_owned).collect();
+        std::fs::write(&path, text.join("\n")).unwrap();
+        trio.start_with(sid, Config::from_file(&path, &SystemProperties::new()).unwrap());
+    };
+    for sid in 1..=3 {
+        start(&mut trio, sid);
+    }
+    let leader = trio.leader();
+    let mut client = trio.client(leader);
+    client.call(&create("/a", b"x")).unwrap();
+    start(&mut trio, 4);
+    trio.leader();
+    agree(&trio, &[1, 2, 3, 4]);
+    let joins = |trio: &Trio, election: u16| {
+        let (client, quorum) = (trio.server(4).client, trio.server(4).quorum);
+        format!("server.4=127.0.0.1:{quorum}:{election}:participant;{client}")
+    };
+    let election = trio.server(4).election;
+    client.call(&reconfig(Some(joins(&trio, election)), None)).unwrap();
+    let conf = |trio: &Trio, sid: i64| word(trio.server(sid).client, "conf");
+    for sid in 1..=4 {
+        trio.until("everybody knows the fourth", |trio| conf(trio, sid).contains("\nserver.4=127.0.0.1:"));
+    }
+    trio.until("it votes", |trio| word(trio.server(4).client, "mntr").contains("zk_quorum_size\t4\n"));
+    let path = trio.root().join("zoo2.cfg");
+    trio.until("zoo.cfg points to the newest file", |_| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let dynamic = text.lines().find_map(|l| l.strip_prefix("dynamicConfigFile=")).unwrap_or_default();
+        std::fs::read_to_string(dynamic).is_ok_and(|text| text.contains("server.4="))
+    });
+
+    let moved = trio::free_port();
+    client.call(&reconfig(Some(joins(&trio, moved)), None)).unwrap();
+    trio.until("the election port moves", |_| {
+        std::net::TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], moved))).is_ok()
+    });
+    assert!(std::net::TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], election))).is_err());
+
+    let leaving = if leader == 1 { "2" } else { "1" };
+    client.call(&reconfig(None, Some(leaving))).unwrap();
+    trio.until("three are left", |trio| {
+        word(trio.server(leader).client, "mntr").contains("zk_quorum_size\t3\n")
+    });
+    client.call(&create("/b", b"y")).unwrap();
+    let mut fourth = trio.client(4);
+    has(&mut fourth, "/b", b"y");
+}
+
+#[test]
+fn readers_are_served_without_a_majority_if_they_ask_for_it() {
+    logs();
+    let mut trio = Trio::new(3, 0, "readonlymode.enabled=true\n4lw.commands.whitelist=*\n");
+    trio.start_all();
+    let leader = trio.leader();
+    trio.client(1).call(&create("/a", b"x")).unwrap();
+    agree(&trio, &[1, 2, 3]);
+    let kept = if leader == 1 { 2 } else { 1 };
+    for sid in (1..=3).filter(|sid| *sid != kept) {
+        trio.stop(sid);
+    }
+    trio.until("read-only", |trio| trio.mode(kept).as_deref() == Some("read-only"));
+    let ask = |w: &str| word(trio.server(kept).client, w);
+    assert_eq!(ask("isro"), "ro");
+    assert!(ask("srvr").contains("\nREAD-ONLY mode; serving only read-only clients\n"));
+    let mut reader = Client::read_only(trio.server(kept).client);
+    has(&mut reader, "/a", b"x");
+    assert!(reader.call(&create("/b", b"")).is_err());
+    for sid in (1..=3).filter(|sid| *sid != kept) {
+        trio.start(sid);
+    }
+    trio.leader();
+    trio.client(kept).call(&create("/b", b"")).unwrap();
+}
+
+#[test]
+fn a_leader_may_be_told_to_serve_nobody() {
+    logs();
+    let mut trio = Trio::new(3, 0, "leaderServes=no\n");
+    trio.start_all();
+    trio.until("two serve", |trio| (1..=3).filter(|sid| trio.mode(*sid).is_some()).count() == 2);
+    let follower = (1..=3).find(|sid| trio.mode(*sid).is_some()).unwrap();
+    trio.client(follower).call(&create("/a", b"x")).unwrap();
+    let leader = (1..=3).find(|sid| trio.mode(*sid).is_none()).unwrap();
+    let not_serving = "This ZooKeeper instance is not currently serving requests\n";
+    assert_eq!(word(trio.server(leader).client, "srvr"), not_serving);
+    assert!(Client::try_connect(trio.server(leader).client).is_err());
+}
+
+/// Each server in turn, as an upgrade does it: clients of the others go on, those of the restarted one come back.
+#[test]
+fn servers_are_restarted_in_turn() {
+    logs();
+    let mut trio = Trio::new(3, 0, "");
+    trio.start_all();
+    trio.leader();
+    for sid in 1..=3 {
+        let elsewhere = sid % 3 + 1;
+        let mut client = trio.client(sid);
+        let (session, passwd) = (client.session.session_id, client.session.passwd.clone());
+        client.call(&support::create_with(&format!("/mine-{sid}"), b"", 1)).unwrap();
+        trio.stop(sid);
+        trio.leader();
+        let mut moved = Client::renew(trio.server(elsewhere).client, session, &passwd);
+        assert_eq!(moved.session.session_id, session, "the session moves");
+        has(&mut moved, &format!("/mine-{sid}"), b"");
+        trio.start(sid);
+        trio.leader();
+    }
+    agree(&trio, &[1, 2, 3]);
 }

@@ -324,7 +324,7 @@ fn client_address(
     }
 }
 
-fn is_any(host: &str) -> bool {
+pub(crate) fn is_any(host: &str) -> bool {
     matches!(host, "0.0.0.0" | "::" | "0:0:0:0:0:0:0:0")
 }
 

@@ -9,15 +9,14 @@ pub(crate) mod learners;
 pub(crate) mod mesh;
 pub(crate) mod outgoing;
 mod packets;
+mod ports;
 mod receiving;
 pub(crate) mod sockets;
 
 use std::cell::{Cell, RefCell};
-use std::net::TcpListener as StdListener;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use zk_proto::quorum::{Config as Servers, Member, Sid};
@@ -35,6 +34,7 @@ use crate::snapshots;
 use leader_link::{LeaderLink, LeaderLinkOptions, Received};
 use learners::{LearnerOptions, Learners};
 use mesh::{Mesh, MeshOptions};
+use ports::Ports;
 use sockets::{HostPort, QuorumPorts, quorum_addresses};
 
 /// Takes what was heard, empties the list, and carries out what follows from it.
@@ -57,6 +57,7 @@ pub(crate) struct Ensemble {
     pub(crate) leader: Rc<LeaderLink>,
     /// In force, and last seen proposed.
     servers: RefCell<(Servers, Servers)>,
+    ports: Rc<Ports>,
     role: Cell<Role>,
     pub(crate) role_changed: Notify,
     looking_since_ms: Cell<u64>,
@@ -98,6 +99,7 @@ impl Ensemble {
             tree: tree_config(config),
         };
         let leader = LeaderLink::new(link, sink, received(server.clone()));
+        let ports = Ports::new(config);
         let seen = settings.last_seen.clone().unwrap_or_else(|| settings.servers.clone());
         let servers = RefCell::new((settings.servers.clone(), seen));
         let this = Self {
@@ -106,6 +108,7 @@ impl Ensemble {
             learners,
             leader,
             servers,
+            ports,
             role: Cell::new(Role::Looking),
             role_changed: Notify::new(),
             looking_since_ms: Cell::new(clock.now().mono_ms),
@@ -117,14 +120,7 @@ impl Ensemble {
 
     /// Begins to accept other servers.
     pub(crate) fn listen(&self, ports: QuorumPorts) -> std::io::Result<()> {
-        let tokio_listener = |listener: StdListener| TcpListener::from_std(listener);
-        for listener in ports.election {
-            spawn_local(mesh::accept(self.mesh.clone(), tokio_listener(listener)?));
-        }
-        for listener in ports.quorum {
-            spawn_local(learners::accept(self.learners.clone(), tokio_listener(listener)?));
-        }
-        Ok(())
+        self.ports.listen(ports, &self.mesh, &self.learners)
     }
 
     /// Does what the ensemble wants done. What goes out on links waits for [`Ensemble::flush`].
@@ -211,6 +207,9 @@ impl Ensemble {
             }
         }
         self.tell_mesh();
+        if let Some(me) = self.me() {
+            self.ports.follow(server, &self.settings, me);
+        }
         server.to_disk(LogCommand::ConfigActive(Box::new(config)));
     }
 

@@ -10,7 +10,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use zk_proto::quorum::{Member, Sid};
 
-use crate::config::{Config, Ensemble};
+use crate::config::Ensemble;
 use crate::error::StartError;
 use crate::listener;
 
@@ -75,56 +75,62 @@ pub(crate) struct QuorumPorts {
     pub(crate) quorum: Vec<StdListener>,
 }
 
-impl QuorumPorts {
-    /// Takes them, again and again as `electionPortBindRetry` says.
-    pub(crate) fn bind(config: &Config, ensemble: &Ensemble) -> Result<Self, StartError> {
-        let me = ensemble.me().expect("a server stands in its own list: the configuration is checked");
-        let mut tries = 0;
+/// How ports are taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Binding {
+    sid: Sid,
+    listen_on_all: bool,
+    /// 0 = without end.
+    tries: u32,
+    backlog: i32,
+}
+
+impl Binding {
+    pub(crate) fn new(ensemble: &Ensemble, backlog: i32) -> Self {
+        let (sid, listen_on_all, tries) = (ensemble.sid, ensemble.listen_on_all, ensemble.bind_tries);
+        Self { sid, listen_on_all, tries, backlog }
+    }
+
+    /// Takes both ports of that server, which is this one, again and again as `electionPortBindRetry` says.
+    pub(crate) fn take(self, me: &Member) -> Result<QuorumPorts, StartError> {
+        let mut tried = 0;
         loop {
-            let bound = Self::bind_once(config, ensemble, me);
-            tries += 1;
-            match bound {
-                Err(error) if ensemble.bind_tries == 0 || tries < ensemble.bind_tries => {
+            let taken = self.take_once(me);
+            tried += 1;
+            match taken {
+                Err(error) if self.tries == 0 || tried < self.tries => {
                     tracing::warn!("{error}; trying again");
                     std::thread::sleep(BIND_PAUSE);
                 }
-                bound => return bound,
+                taken => return taken,
             }
         }
     }
 
-    fn bind_once(config: &Config, ensemble: &Ensemble, me: &Member) -> Result<Self, StartError> {
+    fn take_once(self, me: &Member) -> Result<QuorumPorts, StartError> {
         let all = |addresses: Vec<HostPort>, what| -> Result<Vec<StdListener>, StartError> {
-            addresses.iter().map(|at| bind(at, what, ensemble, config)).collect()
+            addresses.iter().map(|at| self.bind(at, what)).collect()
         };
-        Ok(Self {
+        Ok(QuorumPorts {
             election: all(election_addresses(me), "election port")?,
             quorum: all(quorum_addresses(me), "quorum port")?,
         })
     }
-}
 
-fn bind(
-    (host, port): &HostPort,
-    what: &'static str,
-    ensemble: &Ensemble,
-    config: &Config,
-) -> Result<StdListener, StartError> {
-    let sid = ensemble.sid;
-    let failed =
-        |source| StartError::QuorumPort { what, address: shown(&(host.clone(), *port)), sid, source };
-    let backlog = config.client_port_listen_backlog;
-    if ensemble.listen_on_all {
-        return listener::open_all(*port, backlog).map_err(failed);
-    }
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (host.as_str(), *port).to_socket_addrs().map_err(failed)? {
-        match listener::open(address, backlog) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
+    fn bind(self, at: &HostPort, what: &'static str) -> Result<StdListener, StartError> {
+        let failed = |source| StartError::QuorumPort { what, address: shown(at), sid: self.sid, source };
+        if self.listen_on_all {
+            return listener::open_all(at.1, self.backlog).map_err(failed);
         }
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in (at.0.as_str(), at.1).to_socket_addrs().map_err(failed)? {
+            match listener::open(address, self.backlog) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => last = error,
+            }
+        }
+        Err(failed(last))
     }
-    Err(failed(last))
 }
 
 /// Gives a connection up whose bytes nobody acknowledges for that long: after a partition the next dial is quicker

@@ -25,13 +25,14 @@ pub(crate) fn answer(server: &Rc<Server>, asking: ConnId, word: Word, mask: Opti
     let member = server.member.borrow();
     let node = member.node();
     let answers_always = matches!(word, Word::Ruok | Word::Isro | Word::Envi | Word::Gtmk | Word::Stmk);
-    if !answers_always && !node.role().serves() {
+    let is_serving = node.role().serves() && !server.refuses_clients();
+    if !answers_always && !is_serving {
         return NOT_SERVING.to_owned();
     }
     match word {
         Word::Ruok => "imok".to_owned(),
         Word::Isro => match node.role() {
-            Role::Looking => "null".to_owned(),
+            _ if !is_serving => "null".to_owned(),
             Role::ReadOnly => "ro".to_owned(),
             _ => "rw".to_owned(),
         },

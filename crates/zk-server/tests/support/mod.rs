@@ -52,6 +52,16 @@ pub fn word(address: SocketAddr, word: &str) -> String {
     text
 }
 
+/// The same of a server that may hang up.
+pub fn try_word(address: SocketAddr, word: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(word.as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
 pub fn read_frame(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
@@ -71,7 +81,25 @@ impl Client {
         Self::renew(address, 0, &[0; 16])
     }
 
+    /// A session that only reads.
+    pub fn read_only(address: SocketAddr) -> Self {
+        Self::open(address, 0, &[0; 16], true).unwrap()
+    }
+
+    pub fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        Self::open(address, 0, &[0; 16], false)
+    }
+
     pub fn renew(address: SocketAddr, session_id: i64, passwd: &[u8]) -> Self {
+        Self::open(address, session_id, passwd, false).unwrap()
+    }
+
+    fn open(
+        address: SocketAddr,
+        session_id: i64,
+        passwd: &[u8],
+        read_only: bool,
+    ) -> std::io::Result<Self> {
         let mut stream = dial(address);
         let request = ConnectRequest {
             protocol_version: 0,
@@ -79,16 +107,16 @@ impl Client {
             timeout_ms: 30_000,
             session_id,
             passwd: Bytes::copy_from_slice(passwd),
-            read_only: Some(false),
+            read_only: Some(read_only),
         };
         let mut w = Writer::new();
         let at = w.begin_frame();
         request.encode(&mut w);
         w.end_frame(at);
-        stream.write_all(w.as_slice()).unwrap();
-        let frame = read_frame(&mut stream).unwrap();
+        stream.write_all(w.as_slice())?;
+        let frame = read_frame(&mut stream)?;
         let session = ConnectResponse::decode(&mut Reader::new(&frame)).unwrap();
-        Self { stream, session, xid: 0 }
+        Ok(Self { stream, session, xid: 0 })
     }
 
     pub fn send(&mut self, request: &Request) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use properties::Properties;
 use zk_server::{Config, Handle, SystemProperties, start};
 
-use super::{Client, word};
+use super::{Client, try_word, word};
 
 /// Longer than anything here takes; only a hang meets it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,6 +34,10 @@ pub struct Trio {
 fn free_ports(count: usize) -> Vec<u16> {
     let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     held.iter().map(|l| l.local_addr().unwrap().port()).collect()
+}
+
+pub fn free_port() -> u16 {
+    free_ports(1)[0]
 }
 
 impl Trio {
@@ -112,7 +116,7 @@ impl Trio {
 
     pub fn mode(&self, sid: i64) -> Option<String> {
         self.server(sid).handle.as_ref()?;
-        let text = word(self.server(sid).client, "srvr");
+        let text = try_word(self.server(sid).client, "srvr")?;
         Some(text.lines().find_map(|l| l.strip_prefix("Mode: "))?.to_owned())
     }
 
@@ -122,7 +126,7 @@ impl Trio {
         loop {
             let running: Vec<&Server> = self.servers.iter().filter(|s| s.handle.is_some()).collect();
             let modes: Vec<_> = running.iter().map(|s| (s.sid, self.mode(s.sid))).collect();
-            if modes.iter().all(|(_, mode)| mode.is_some()) {
+            if modes.iter().all(|(_, mode)| mode.as_deref().is_some_and(|mode| mode != "read-only")) {
                 let mut leaders = modes.iter().filter(|(_, mode)| mode.as_deref() == Some("leader"));
                 if let (Some((sid, _)), None) = (leaders.next(), leaders.next()) {
                     return *sid;
