@@ -16,6 +16,8 @@ fn arguments(tool: &str) -> BTreeSet<&'static str> {
     match tool {
         "zkCli" => zk_cli::names().collect(),
         "zkCleanup" => ["-n"].into(),
+        "zkTxnLogToolkit" => crate::txn_log_toolkit::SPECS.iter().map(|spec| spec.name).collect(),
+        "zkSnapShotToolkit" => ["-d", "-json"].into(),
         other => panic!("{other}: say here what its section lists"),
     }
 }

@@ -31,6 +31,12 @@ pub mod ensemble;
 
 mod purge;
 
+mod java_text;
+
+mod txn_log_toolkit;
+
+mod snapshot_toolkit;
+
 #[cfg(test)]
 mod commands_doc;
 
@@ -122,6 +128,16 @@ pub const TOOLS: &[Tool] = &[
         names: &["zkCleanup"],
         about: "Remove old snapshots and the transaction logs that only they needed",
         grammar: Grammar::Own(purge::run),
+    },
+    Tool {
+        names: &["zkTxnLogToolkit"],
+        about: "Show the transactions of a log file, repair its checksums, or cut a copy at a zxid",
+        grammar: Grammar::Own(txn_log_toolkit::run),
+    },
+    Tool {
+        names: &["zkSnapShotToolkit"],
+        about: "Show the nodes and sessions of a snapshot",
+        grammar: Grammar::Own(snapshot_toolkit::run),
     },
 ];
 

@@ -151,6 +151,7 @@ pub fn run(args: &[String]) -> i32 {
 
 #[cfg(test)]
 pub(crate) use commands::names;
+pub(crate) use print::date;
 
 /// How long to look for a server before saying that there is none.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;

@@ -1,0 +1,1 @@
+zoolog-exec.sh
