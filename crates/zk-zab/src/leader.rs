@@ -181,7 +181,8 @@ impl Leader {
         id: LinkId,
         reason: CloseReason,
     ) -> Result<(), Leave> {
-        if self.learners.get(id).is_some() {
+        if let Some(link) = self.learners.get(id) {
+            tracing::warn!(sid = link.sid, %reason, "closing a learner's link");
             replica.emit(Effect::CloseLearner { link: id, reason });
         }
         self.forget(replica, id)

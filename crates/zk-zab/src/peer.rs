@@ -48,7 +48,7 @@ pub struct Peer {
     is_new: bool,
 }
 
-/// What the second of several failures in a row costs; it doubles up to a tick. Without it a server that cannot join
+/// A second failure in a row costs four times this, and every further one twice as much, up to a tick. Without it a server that cannot join
 /// its leader would dial it as fast as the network allows.
 const BACK_OFF_MS: u64 = 25;
 

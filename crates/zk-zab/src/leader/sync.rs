@@ -93,6 +93,7 @@ impl Leader {
             Plan::Trunc { .. } if link.wants_snapshot => Plan::Snap,
             plan => plan,
         };
+        tracing::info!(sid = link.sid, last = format_args!("0x{last:x}"), ?plan, "synchronising a learner");
         match plan {
             Plan::ReadLog => {
                 link.stage = Stage::ReadingLog { last };

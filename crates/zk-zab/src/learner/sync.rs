@@ -16,6 +16,8 @@ impl Learner {
         if zxid::epoch(packet.zxid) > self.epoch || packet.zxid < 0 {
             return Err(Leave::look(format!("the leader sent {:?} 0x{:x}", packet.kind, packet.zxid)));
         }
+        let zxid = packet.zxid;
+        tracing::info!(leader = self.leader, kind = ?packet.kind, zxid = format_args!("0x{zxid:x}"), "synchronising");
         match packet.kind {
             PacketKind::Diff => {
                 // The leader has all of it.
