@@ -1,6 +1,7 @@
 //! What a learner must not be able to do: stop its leader, or leave its own clients without an answer.
 
 use bytes::Bytes;
+use fastrand::Rng;
 use zk_proto::quorum::{Packet, PacketKind, Sid};
 use zk_proto::txn::{Txn, TxnEntry};
 use zk_proto::{ErrorCode, OpCode, Request, Writer};
@@ -98,4 +99,46 @@ fn a_request_that_a_follower_cannot_read_never_leaves_it() {
     }
     assert_eq!(w.member(1).node().tree().last_zxid(), before);
     assert_eq!(w.ask(conn, 6, &Request::Sync { path: "/".into() }), ErrorCode::Ok);
+}
+
+/// Bytes that were requests once.
+fn mutated(rng: &mut Rng, session: i64) -> Bytes {
+    let ops = OpCode::ALL;
+    let op = ops[rng.usize(..ops.len())].code();
+    let mut body = Writer::new();
+    create("/some/path", rng.i32(-1..9)).encode(&mut body);
+    let mut data = request_data(session, rng.i32(..), op, body.as_slice()).to_vec();
+    for _ in 0..rng.usize(..6) {
+        let at = rng.usize(..data.len());
+        data[at] = rng.u8(..);
+    }
+    data.truncate(rng.usize(..=data.len()));
+    Bytes::from(data)
+}
+
+#[test]
+fn junk_from_learners_and_leaders_hurts_nobody() {
+    let mut w = World::started(3, 0);
+    let mut rng = Rng::with_seed(7);
+    let (leader, follower) = (w.leader().unwrap(), w.followers()[0]);
+    let (_, session) = w.connect(follower);
+    for n in 0..3000 {
+        let kinds = [PacketKind::Request, PacketKind::Revalidate, PacketKind::Ping];
+        let kind = kinds[rng.usize(..3)];
+        let link = w.member(leader).peer().unwrap().link_of(follower).unwrap();
+        let packet = Packet::with_data(kind, -1, mutated(&mut rng, session));
+        w.tell(leader, ZabInput::FromLearner { link, packet });
+        if n % 7 == 0 {
+            let kind = if rng.bool() { PacketKind::Revalidate } else { PacketKind::Sync };
+            let packet = Packet::with_data(kind, 0, mutated(&mut rng, session));
+            w.tell(follower, ZabInput::FromLeader { packet });
+        }
+        if n % 50 == 0 {
+            w.settle();
+        }
+    }
+    w.settle();
+    let (conn, _) = w.connect(w.followers()[1]);
+    assert_eq!(w.ask(conn, 1, &create("/still-here", 0)), ErrorCode::Ok);
+    w.check_equal();
 }
