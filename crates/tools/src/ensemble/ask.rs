@@ -150,7 +150,8 @@ impl Asked {
         for ((host, port), ips) in &self.election {
             match connect(&(host.clone(), *port), ips) {
                 Ok(_) => {
-                    let reason = why.unwrap_or_else(|| "its client port is not known here".to_owned());
+                    let reason = why
+                        .unwrap_or_else(|| "its client port is not known; name it with --server".to_owned());
                     return Answer::Up(reason);
                 }
                 Err(reason) => reasons.push(reason),

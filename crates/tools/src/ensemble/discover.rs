@@ -114,6 +114,13 @@ fn merge(addresses: &[HostPort], told: &[Told]) -> Ensemble {
             None => place(&mut servers, address),
         }
     }
+    // Most sites have one client port everywhere.
+    if let Some((_, port)) = addresses.first() {
+        for server in servers.iter_mut().filter(|server| server.client.is_none()) {
+            server.client = server.election.first().map(|(host, _)| (host.clone(), *port));
+            server.guessed = true;
+        }
+    }
     Ensemble { config, servers, own: None }
 }
 
@@ -157,7 +164,8 @@ mod tests {
         assert_eq!(ensemble.servers.len(), 3);
         assert_eq!(ensemble.servers[0].client, Some(("127.0.0.1".into(), 2181)));
         assert_eq!(ensemble.servers[1].client, Some(("127.0.0.1".into(), 2182)));
-        assert_eq!(ensemble.servers[2].client, None);
+        let guess = &ensemble.servers[2];
+        assert_eq!((&guess.client, guess.guessed), (&Some(("h".into(), 2181)), true));
     }
 
     #[test]
