@@ -47,22 +47,22 @@ pub fn run(options: &Options) -> ToolResult {
     match options.value("config") {
         Some(file) if options.has("missing") => {
             // A file without an ensemble in it has nobody who could be missing.
-            let Ok(ensemble) = members::from_file(Path::new(file)) else { return Ok(0) };
+            let Ok(mut ensemble) = members::from_file(Path::new(file)) else { return Ok(0) };
             if ensemble.config.members.len() > 1 {
-                let answers = ask::ask_all(&ensemble.servers);
+                let answers = ask(&mut ensemble);
                 say!("{}", verdict::missing(&ensemble, &answers));
             }
             Ok(0)
         }
         Some(file) => Ok(match members::from_file(Path::new(file)) {
-            Ok(ensemble) => report(&ensemble, options.has("json")),
+            Ok(ensemble) => report(ensemble, options.has("json")),
             Err(message) => unknown(&message),
         }),
         None if options.has("missing") => Err(ToolError::Usage("--missing needs --config".into())),
         None => {
             let addresses = options.value("server").unwrap_or("localhost:2181");
             Ok(match discover::from_addresses(addresses) {
-                Ok(ensemble) => report(&ensemble, options.has("json")),
+                Ok(ensemble) => report(ensemble, options.has("json")),
                 Err(message) => unknown(&message),
             })
         }
@@ -74,13 +74,22 @@ fn unknown(message: &str) -> i32 {
     UNKNOWN
 }
 
-fn report(ensemble: &members::Ensemble, json: bool) -> i32 {
-    let answers = ask::ask_all(&ensemble.servers);
-    let verdict = verdict::judge(ensemble, &answers);
+fn report(mut ensemble: members::Ensemble, json: bool) -> i32 {
+    let answers = ask(&mut ensemble);
+    let verdict = verdict::judge(&ensemble, &answers);
     if json {
-        say_line!("{}", show::json(ensemble, &answers, &verdict));
+        say_line!("{}", show::json(&ensemble, &answers, &verdict));
     } else {
-        say!("{}", show::table(ensemble, &answers, &verdict));
+        say!("{}", show::table(&ensemble, &answers, &verdict));
     }
     verdict.exit_code()
+}
+
+/// Asks all of them; a client port that was guessed and answered is a guess no more.
+fn ask(ensemble: &mut members::Ensemble) -> Vec<ask::Answer> {
+    let answers = ask::ask_all(&ensemble.servers);
+    for (server, answer) in ensemble.servers.iter_mut().zip(&answers) {
+        server.guessed &= !matches!(answer, ask::Answer::Serving(_) | ask::Answer::NotServing);
+    }
+    answers
 }
