@@ -16,6 +16,8 @@ pub struct Server {
     pub role: Role,
     /// Where clients reach it.
     pub client: Option<HostPort>,
+    /// The host to show where `client` has one that means something else elsewhere, `localhost`.
+    pub host: Option<String>,
     /// The client port is not in the configuration but that of another server, which is the same on most sites.
     /// Not to be believed where two servers share a host.
     pub guessed: bool,
@@ -44,13 +46,14 @@ impl Server {
                 (true, Some(address)) => (address.host.clone(), *port),
                 _ => (host.clone(), *port),
             });
-        Self { id: Some(id), role: member.role, client, guessed: false, election }
+        Self { id: Some(id), role: member.role, client, host: None, guessed: false, election }
     }
 
     /// The address to show.
     pub fn address(&self) -> String {
         let shown = self.client.as_ref().filter(|_| !self.guessed).or(self.election.first());
-        shown.or(self.client.as_ref()).map_or_else(String::new, |(host, port)| show(host, *port))
+        let shown = shown.or(self.client.as_ref());
+        shown.map_or_else(String::new, |(host, port)| show(self.host.as_ref().unwrap_or(host), *port))
     }
 
     /// `server 3 (z3:2181)`, or the address alone.
@@ -110,6 +113,10 @@ fn from_properties(fixed: &Properties, dynamic: &Properties, own: Option<Sid>) -
         match (client_port, &server.client) {
             (Some(port), None) if server.id == own && own.is_some() => {
                 server.client = Some((own_host.clone(), port));
+                server.host = match bound {
+                    Some(_) => None,
+                    None => server.election.first().map(|(host, _)| host.clone()),
+                };
             }
             (Some(port), None) => {
                 server.client = server.election.first().map(|(host, _)| (host.clone(), port));
