@@ -13,6 +13,7 @@ use zk_proto::{
 };
 
 use crate::broken;
+use crate::bugs::Bug;
 use crate::history::{Op, Outcome, Seen};
 use crate::net::{ConnKey, Host, Kind, Message};
 use crate::say;
@@ -319,7 +320,11 @@ impl World {
         }
         let list = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>();
         let request = SetWatchesRequest {
-            relative_zxid: client.last_zxid,
+            relative_zxid: match self.shape.bug {
+                Some(Bug::WatchesOfLongAgo) => 0,
+                Some(Bug::WatchesMissed) => i64::MAX,
+                _ => client.last_zxid,
+            },
             data: list(&client.data),
             exist: list(&client.exist),
             child: list(&client.child),

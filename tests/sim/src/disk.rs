@@ -15,6 +15,8 @@ use zk_proto::txn::TxnEntry;
 use zk_tree::{AclList, SnapshotCursor, SnapshotHead, Tree, TreeBuilder, TreeConfig};
 use zk_zab::{Entry, LinkId};
 
+use crate::bugs::{self, Bug};
+
 /// Entries in one group commit.
 const BATCH_MAX: usize = 64;
 
@@ -133,6 +135,24 @@ pub struct Disk {
     pub queue: VecDeque<Command>,
     /// Under way.
     pub batch: Vec<Command>,
+    pub bug: Option<Bug>,
+    /// What only a bug has.
+    pub buggy: Buggy,
+}
+
+/// What a disk with a historic bug remembers.
+#[derive(Debug, Default)]
+pub struct Buggy {
+    /// What a crash brings back in the place of a snapshot that was only in memory.
+    before_snapshot: Option<Box<Disk>>,
+    /// Entries that were only in memory.
+    pub volatile: Vec<i64>,
+    /// Entries the last crash lost, still in a memory that survived it.
+    pub lost: Vec<Entry>,
+    /// Where memory, and not the log, was cut.
+    kept: Option<i64>,
+    /// A log file was begun and got no record.
+    pub has_empty_log: bool,
 }
 
 impl Disk {
@@ -248,6 +268,9 @@ impl Disk {
             }
             Command::Install(image) => {
                 let zxid = image.zxid;
+                if self.bug == Some(Bug::SnapshotOnlyInMemory) {
+                    self.buggy.before_snapshot = Some(Box::new(self.copy()));
+                }
                 self.log.clear();
                 self.base = zxid;
                 self.history.clone_from(&image.history);
@@ -270,7 +293,15 @@ impl Disk {
         if kept.last().unwrap_or(from).max(from) != zxid && zxid::counter(zxid) != 0 {
             return false;
         }
+        if self.bug == Some(Bug::UncommittedLogKept) {
+            self.buggy.kept = Some(zxid);
+            return true;
+        }
         self.cut(zxid);
+        if self.bug == Some(Bug::TruncationTooLong) {
+            self.log.pop();
+            self.history.pop();
+        }
         true
     }
 
@@ -281,13 +312,14 @@ impl Disk {
     }
 
     fn keep_snapshot(&mut self, image: Rc<Image>, kept: usize) {
+        (self.buggy.before_snapshot, self.buggy.volatile) = (None, Vec::new());
         self.snapshots.retain(|s| s.zxid != image.zxid);
         self.snapshots.push(image);
         self.snapshots.sort_by_key(|s| s.zxid);
         if self.snapshots.len() > kept {
             self.snapshots.drain(..self.snapshots.len() - kept);
             self.base = self.snapshots[0].zxid;
-            self.log.retain(|e| e.zxid > self.base);
+            self.log.retain(|e| e.zxid > self.base && self.bug != Some(Bug::PurgeTooMuch));
         }
     }
 
@@ -324,8 +356,9 @@ impl Disk {
     /// The process is gone, or the power.
     pub fn crash(&mut self, rng: &mut Rng) {
         let batch = std::mem::take(&mut self.batch);
-        self.queue.clear();
         let kept = rng.usize(..=batch.len());
+        self.crash_with_bug(batch.get(kept..).unwrap_or_default().to_vec());
+        self.queue.clear();
         for command in batch.into_iter().take(kept) {
             match command {
                 // First the snapshots after it go, then the log is cut from its end.
@@ -338,6 +371,38 @@ impl Disk {
                 }
                 other => drop(self.carry_out(other, usize::MAX, 0)),
             }
+        }
+    }
+
+    fn copy(&self) -> Self {
+        let (log, history, snapshots) = (self.log.clone(), self.history.clone(), self.snapshots.clone());
+        Self { log, base: self.base, history, snapshots, ..Self::default() }
+    }
+
+    fn crash_with_bug(&mut self, lost: Vec<Command>) {
+        let entry = |command: &Command| match command {
+            Command::Append(entry) => Some(entry.clone()),
+            _ => None,
+        };
+        let lost: Vec<Entry> = lost.iter().chain(&self.queue).map_while(entry).collect();
+        match self.bug {
+            Some(Bug::SnapshotOnlyInMemory) => {
+                let Some(before) = self.buggy.before_snapshot.take() else { return };
+                let after = self.snapshots.last().map_or(0, |s| s.zxid);
+                let newer: Vec<Entry> = self.log.iter().filter(|e| e.zxid > after).cloned().collect();
+                (self.log, self.base, self.snapshots) = (before.log, before.base, before.snapshots);
+                self.history = before.history;
+                self.history.extend(newer.iter().map(|e| e.zxid));
+                self.log.extend(newer);
+            }
+            Some(Bug::NewLeaderTooEarly) => {
+                let volatile = std::mem::take(&mut self.buggy.volatile);
+                self.log.retain(|e| !volatile.contains(&e.zxid));
+                self.history.retain(|z| !volatile.contains(z));
+            }
+            Some(Bug::VoteFromMemory) => self.buggy.lost = lost,
+            Some(Bug::EmptyLog) => self.buggy.has_empty_log |= !lost.is_empty() && lost[0].zxid % 3 == 0,
+            _ => {}
         }
     }
 
@@ -361,17 +426,27 @@ impl Disk {
         if self.is_damaged() {
             self.set_aside();
         }
-        let newest = self.snapshots.last();
-        let mut tree = newest.map_or_else(|| Tree::new(config.clone()), |image| image.build(config));
+        let uses = |_: &&Rc<Image>| self.bug != Some(Bug::SnapshotsMissing) || self.log.is_empty();
+        let newest = self.snapshots.last().filter(uses);
+        let mut tree = newest.map_or_else(|| Tree::new(config.clone()), |image| self.load(image, config));
         let from = newest.map_or(0, |image| image.zxid);
-        for entry in self.log.iter().filter(|e| e.zxid > from) {
-            apply(&mut tree, entry);
+        let kept = self.buggy.kept.take();
+        let upto = kept.unwrap_or(i64::MAX);
+        for entry in self.log.iter().filter(|e| e.zxid > from && e.zxid <= upto) {
+            apply(&mut tree, &bugs::replayed(self.bug, entry));
         }
         // History is written before the epoch it belongs to; a crash between the two leaves the log ahead.
         self.current_epoch = self.current_epoch.max(zxid::epoch(self.last_zxid()));
         self.accepted_epoch = self.accepted_epoch.max(self.current_epoch);
-        let last_zxid = (!self.is_untrusted).then(|| self.last_zxid());
+        let last_zxid = (!self.is_untrusted).then(|| kept.unwrap_or_else(|| self.last_zxid()));
         Recovered { tree, last_zxid, recent: self.recent(recent_max) }
+    }
+
+    fn load(&self, image: &Image, config: &TreeConfig) -> Tree {
+        if self.bug == Some(Bug::SessionsForgotten) {
+            return Image { sessions: Vec::new(), ..image.clone() }.build(config);
+        }
+        image.build(config)
     }
 
     fn recent(&self, max: usize) -> Vec<Entry> {

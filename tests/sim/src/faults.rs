@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use zk_proto::quorum::{Config, Sid};
 use zk_zab::Role;
 
+use crate::bugs::{self, Bug};
 use crate::net::{Host, Kind};
 use crate::say;
 use crate::world::{Event, World};
@@ -318,7 +319,11 @@ impl World {
         }
         let at = self.rng.usize(..self.servers[&sid].disk.log.len());
         let disk = &mut self.servers.get_mut(&sid).expect("known").disk;
-        disk.flipped = Some(disk.log[at].zxid);
+        if disk.bug == Some(Bug::ChecksumIgnored) {
+            disk.log[at] = bugs::flipped(&disk.log[at]);
+        } else {
+            disk.flipped = Some(disk.log[at].zxid);
+        }
         let ms = self.rng.u64(..1500);
         self.queue.after(ms, Event::Fault(Fault::Crash { sid }));
         true
@@ -332,6 +337,7 @@ impl World {
         let disk = &mut self.servers.get_mut(&sid).expect("known").disk;
         disk.set_aside();
         (disk.accepted_epoch, disk.current_epoch) = (0, 0);
+        disk.is_untrusted = disk.bug != Some(Bug::AmnesiacVote);
         self.start_later(sid, 50..4000);
         true
     }

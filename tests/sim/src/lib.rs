@@ -24,6 +24,7 @@ pub mod net;
 pub mod server;
 
 pub mod client;
+pub mod bugs;
 pub mod faults;
 
 pub mod history;

@@ -4,12 +4,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use sim::bugs::Bug;
 use sim::counts::Counts;
-use sim::run::{Failure, attempt, run_seed};
+use sim::run::{Failure, attempt, hunt, run_seed, with_bug};
 use sim::shape::Shape;
 use sim::transcript::Transcript;
 
-const USAGE: &str = "sim --seeds FROM..TO [--jobs N] [--keep-going] | sim --seed N [--lines N]";
+const USAGE: &str = "sim --seeds FROM..TO [--jobs N] [--keep-going] | sim --seed N [--lines N] | sim --bugs [--within SEEDS]";
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -17,7 +18,18 @@ fn main() {
     let number = |name: &str| value(name).and_then(|v| v.parse::<u64>().ok());
     std::panic::set_hook(Box::new(|_| {}));
     if let Some(seed) = number("--seed") {
-        return one(seed, number("--lines").unwrap_or(2000) as usize);
+        let mut shape = Shape::of(seed);
+        if let Some(name) = value("--bug") {
+            let bug = Bug::ALL.iter().find(|bug| format!("{bug:?}") == name).expect("a known bug");
+            shape = with_bug(*bug, seed);
+        }
+        if args.iter().any(|a| a == "--control") {
+            shape.bug = None;
+        }
+        return one(shape, number("--lines").unwrap_or(2000) as usize);
+    }
+    if args.iter().any(|a| a == "--bugs") {
+        return bugs(number("--within").unwrap_or(300), value("--only"));
     }
     let range = value("--seeds").and_then(|v| {
         let (from, to) = v.split_once("..")?;
@@ -38,16 +50,41 @@ fn main() {
     }
 }
 
-fn one(seed: u64, lines: usize) {
+fn one(shape: Shape, lines: usize) {
+    let (seed, summary) = (shape.seed, shape.summary());
     let transcript = Transcript::new(lines);
-    let result = attempt(Shape::of(seed), transcript.clone());
+    let result = attempt(shape, transcript.clone());
     println!("{}", transcript.text());
     match result {
-        Ok(counts) => println!("seed {seed}: {}\n{counts}", Shape::of(seed).summary()),
+        Ok(counts) => println!("seed {seed}: {summary}\n{counts}"),
         Err(what) => {
-            println!("seed {seed}: {}\n{what}", Shape::of(seed).summary());
+            println!("seed {seed}: {summary}\n{what}");
             std::process::exit(1);
         }
+    }
+}
+
+/// Every historic bug has to be found.
+fn bugs(within: u64, only: Option<String>) {
+    let mut missed = 0;
+    for bug in Bug::ALL {
+        let name = format!("{bug:?}");
+        if only.as_ref().is_some_and(|only| *only != name) {
+            continue;
+        }
+        match hunt(*bug, 0..within) {
+            Some((seeds, what)) => {
+                let what: String = what.chars().take(150).collect();
+                println!("{name} ({}): after {seeds} seeds: {what}", bug.issue());
+            }
+            None => {
+                missed += 1;
+                println!("{name} ({}): NOT FOUND in {within} seeds", bug.issue());
+            }
+        }
+    }
+    if missed > 0 {
+        std::process::exit(1);
     }
 }
 

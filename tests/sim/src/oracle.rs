@@ -75,8 +75,8 @@ impl Oracle {
 
     pub fn on_durable(&mut self, sid: Sid, disk: &Disk) {
         let durable = self.ever_durable.entry(sid).or_default();
-        for entry in disk.log.iter().rev() {
-            if !durable.insert(entry.zxid) {
+        for zxid in disk.history.iter().rev() {
+            if !durable.insert(*zxid) {
                 break;
             }
         }
@@ -85,12 +85,6 @@ impl Oracle {
     pub fn on_crash(&mut self, sid: Sid, disk: &Disk) {
         self.on_durable(sid, disk);
         self.views.insert(sid, View::default());
-    }
-
-    /// A snapshot holds all that was before it.
-    pub fn on_installed(&mut self, sid: Sid, zxid: i64) {
-        let before = self.proposed.range(..=zxid).map(|(zxid, _)| *zxid);
-        self.ever_durable.entry(sid).or_default().extend(before);
     }
 
     /// Rule 6: the vote is what the disk holds; a damaged server has none.
@@ -113,9 +107,12 @@ impl Oracle {
     }
 
     /// Rules 1 to 3: what a learner says is on its disk.
-    pub fn on_to_leader(&mut self, sid: Sid, disk: &Disk, packet: &Packet) {
+    pub fn on_to_leader(&mut self, sid: Sid, disk: &Disk, packet: &Packet, offered: i64) {
         let last = disk.last_zxid();
         match packet.kind {
+            PacketKind::AckEpoch if disk.accepted_epoch < offered => {
+                broken!("PromiseOnDisk", "server {sid} promises epoch {offered} before it is on its disk");
+            }
             PacketKind::Ack if zxid::counter(packet.zxid) == 0 => {
                 let (epoch, current) = (zxid::epoch(packet.zxid), disk.current_epoch);
                 if current < epoch {

@@ -1,12 +1,15 @@
 //! One world from its seed to the verdict.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use fastrand::Rng;
 use zk_proto::quorum::{Role as Part, Sid};
 use zk_tree::{SnapshotCursor, Tree};
 use zk_zab::Role;
 
 use crate::broken;
+use crate::bugs::{self, Bug};
 use crate::client::{Mood, State};
 use crate::counts::Counts;
 use crate::shape::Shape;
@@ -54,6 +57,28 @@ pub fn run_shape(shape: &Shape) -> Result<Counts, Box<Failure>> {
         other => format!("{what}; the replay differs: {other:?}"),
     };
     Err(Box::new(Failure { seed: shape.seed, what, transcript: transcript.text() }))
+}
+
+/// How many seeds it took to find a historic bug, and what gave it away. The same world without it must live well.
+pub fn hunt(bug: Bug, seeds: Range<u64>) -> Option<(u64, String)> {
+    let first = seeds.start;
+    for seed in seeds {
+        let shape = with_bug(bug, seed);
+        let control = Shape { bug: None, ..shape.clone() };
+        if let Err(what) = attempt(shape, Transcript::default())
+            && attempt(control, Transcript::default()).is_ok()
+        {
+            return Some((seed - first + 1, what));
+        }
+    }
+    None
+}
+
+/// The world of that seed with a historic bug in it, made so that the bug is likely to matter.
+pub fn with_bug(bug: Bug, seed: u64) -> Shape {
+    let mut shape = Shape::of(seed);
+    bugs::suits(bug, &mut shape, &mut Rng::with_seed(seed));
+    shape
 }
 
 /// One run; the text of its panic if it fails.

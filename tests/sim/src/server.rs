@@ -1,5 +1,6 @@
 //! One server: its disk, and while it runs the process around a [`Member`]: the shell `zk-server` is in earnest.
 
+mod buggy;
 mod effects;
 mod snapshots;
 
@@ -12,7 +13,8 @@ use zk_proto::quorum::{Config, Packet, Sid};
 use zk_tree::{SnapshotCursor, Tree, TreeConfig};
 use zk_zab::{LinkId, Role, Stable, Stored};
 
-use crate::disk::{Command, Disk, Done, Image};
+use crate::bugs::{self, Bug};
+use crate::disk::{self, Command, Disk, Done, Image};
 use crate::net::{ConnKey, Host, Kind, Message};
 use crate::say;
 use crate::world::{Event, World};
@@ -53,6 +55,10 @@ pub struct Process {
     pub links: BTreeMap<ConnKey, Link>,
     /// The local snapshot being taken.
     pub copy: Option<(Image, SnapshotCursor)>,
+    /// The epoch its leader has offered.
+    pub offered: i64,
+    /// Sessions at the last snapshot, for a bug.
+    pub old_sessions: Vec<(i64, i32)>,
     /// Frames not read yet, by connection.
     pub frames: BTreeMap<ConnKey, VecDeque<Bytes>>,
     /// What came while it was paused.
@@ -72,6 +78,8 @@ pub struct Receiving {
 pub struct Link {
     /// Behind a snapshot that is being sent.
     pub held: VecDeque<Message>,
+    /// UPTODATE was sent.
+    pub is_served: bool,
     /// From the learner, not read yet.
     pub unread: VecDeque<Packet>,
     pub stream: Option<(Image, SnapshotCursor)>,
@@ -97,11 +105,12 @@ pub enum Own {
 }
 
 impl Server {
-    pub fn new(sid: Sid, config: Config) -> Self {
+    pub fn new(sid: Sid, config: Config, bug: Option<Bug>) -> Self {
+        let config = bugs::config(bug, sid, &config);
         Self {
             sid,
             life: 0,
-            disk: Disk::new(config),
+            disk: Disk { bug, ..Disk::new(config) },
             process: None,
             is_paused: false,
             slowness: 1,
@@ -152,13 +161,18 @@ impl World {
         let now = self.now_of(sid);
         let (node_options, zab_options) = self.options(sid);
         let Some(server) = self.servers.get_mut(&sid) else { return };
-        if server.process.is_some() {
+        if server.process.is_some() || server.disk.buggy.has_empty_log {
             return;
         }
         server.life += 1;
         let life = server.life;
-        let found = server.disk.recover(&tree_config(), zab_options.commit_log_count);
+        let mut found = server.disk.recover(&tree_config(), zab_options.commit_log_count);
         let damaged = found.last_zxid.is_none();
+        for entry in std::mem::take(&mut server.disk.buggy.lost) {
+            disk::apply(&mut found.tree, &entry);
+            found.last_zxid = Some(entry.zxid);
+            found.recent.push(entry);
+        }
         let stable = Stable {
             accepted_epoch: server.disk.accepted_epoch,
             current_epoch: server.disk.current_epoch,
@@ -166,6 +180,10 @@ impl World {
             recent: found.recent,
             config: server.disk.config.clone(),
             last_seen_config: server.disk.last_seen_config.clone(),
+        };
+        let stable = match server.disk.bug {
+            Some(Bug::AcceptedForCurrent) => Stable { current_epoch: stable.accepted_epoch, ..stable },
+            _ => stable,
         };
         let (accepted, current, last) = (stable.accepted_epoch, stable.current_epoch, stable.last_zxid);
         let member = Member::new(node_options, zab_options, stable, found.tree, now);
@@ -180,6 +198,8 @@ impl World {
             receiving: None,
             links: BTreeMap::new(),
             copy: None,
+            offered: 0,
+            old_sessions: Vec::new(),
             frames: BTreeMap::new(),
             inbox: VecDeque::new(),
         });
@@ -350,7 +370,9 @@ impl World {
             return;
         }
         let writes = server.disk.batch.iter().any(|c| !matches!(c, Command::ReadLog { .. }));
-        if writes && (server.is_full || server.fsync_fails) {
+        let nobody_minds = self.disk_fails_with_bug(sid);
+        let server = self.servers.get_mut(&sid).expect("it is there");
+        if writes && !nobody_minds && (server.is_full || server.fsync_fails) {
             let what = if server.is_full { "disk full" } else { "fsync failed" };
             server.fsync_fails = false;
             self.counts.add(what);
@@ -380,7 +402,8 @@ impl World {
             Done::Truncated { zxid, is_whole } => {
                 self.counts.add("log truncated");
                 say!(self, sid, "log truncated to 0x{zxid:x}, whole: {is_whole}");
-                self.reload(sid, is_whole)
+                let input = self.reload(sid, is_whole);
+                self.truncated_with_bug(sid, zxid, input)
             }
             Done::Snapshot => {
                 self.counts.add("snapshot taken");
@@ -389,7 +412,7 @@ impl World {
             Done::Installed(zxid) => {
                 self.counts.add("snapshot installed");
                 say!(self, sid, "snapshot 0x{zxid:x} installed");
-                self.oracle.on_installed(sid, zxid);
+                self.oracle.on_durable(sid, &self.servers[&sid].disk);
                 let image = self.servers[&sid].disk.snapshots.last().expect("just installed").clone();
                 let tree = Box::new(image.build(&tree_config()));
                 Own::Reloaded { tree, stored: Stored::SnapshotInstalled { zxid } }

@@ -4,6 +4,8 @@ use fastrand::Rng;
 use zk_proto::quorum::config::Address;
 use zk_proto::quorum::{Config, Member, Role, Sid};
 
+use crate::bugs::Bug;
+
 /// One world, fixed by its seed.
 #[derive(Debug, Clone)]
 pub struct Shape {
@@ -25,13 +27,19 @@ pub struct Shape {
     pub think_ms: u64,
     /// Requests a client has under way at most.
     pub pipeline: usize,
+    /// Of 2000 requests, so many close their session.
+    pub closes: u16,
     pub safety_ms: u64,
     /// One way through the network, at least and at most.
     pub delay_ms: (u64, u64),
     pub fsync_ms: (u64, u64),
+    /// Between two pieces of a snapshot, at most.
+    pub piece_ms: u64,
     /// The last counter of an epoch, where a leader steps down; small so that it is reached.
     pub counter_max: Option<i64>,
     pub faults: bool,
+    /// A historic bug that is put back.
+    pub bug: Option<Bug>,
 }
 
 impl Shape {
@@ -57,11 +65,14 @@ impl Shape {
             clients: rng.usize(2..=6),
             think_ms: *pick(&mut rng, &[10, 30, 100]),
             pipeline: *pick(&mut rng, &[1, 2, 8]),
+            closes: *pick(&mut rng, &[3, 3, 30]),
             safety_ms: rng.u64(10_000..=30_000),
             delay_ms: if fast { (0, 3) } else { (1, tick_ms / 10) },
             fsync_ms: if rng.bool() { (0, 3) } else { (1, tick_ms / 10) },
+            piece_ms: *pick(&mut rng, &[4, 4, 40]),
             counter_max: (rng.u8(..8) == 0).then(|| rng.i64(20..=60)),
             faults: true,
+            bug: None,
         }
     }
 

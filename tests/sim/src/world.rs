@@ -34,6 +34,8 @@ pub enum Event {
     Copy { sid: Sid, life: u64, what: Copying },
     /// A client's connection that the server closed is gone.
     Closed { sid: Sid, life: u64, conn: ConnKey },
+    /// The shell tells a member something that is not so.
+    Tell { sid: Sid, life: u64, input: Own },
     /// A snapshot did not come whole.
     Void { sid: Sid, life: u64 },
     Start { sid: Sid },
@@ -85,7 +87,7 @@ impl World {
         let sids = world.shape.sids();
         for (at, a) in sids.iter().enumerate() {
             let config = world.shape.first_config(*a);
-            world.servers.insert(*a, Server::new(*a, config));
+            world.servers.insert(*a, Server::new(*a, config, world.shape.bug));
             let delay = world.rng.u64(..200);
             world.queue.after(delay, Event::Start { sid: *a });
             for b in &sids[at + 1..] {
@@ -132,6 +134,7 @@ impl World {
             Event::Mesh { a, b } => self.on_mesh(a, b),
             Event::Copy { sid, life, what } => self.on_copy(sid, life, what),
             Event::Closed { sid, life, conn } => self.on_closed(sid, life, conn),
+            Event::Tell { sid, life, input } => self.on_tell(sid, life, input),
             Event::Void { sid, life } => self.on_void(sid, life),
             Event::Start { sid } => self.start(sid),
             Event::Client { client } => self.on_client(client),

@@ -31,10 +31,11 @@ impl World {
     }
 
     fn client_asks_something(&mut self, index: usize, key: ConnKey) {
+        let closes = self.shape.closes;
         match self.rng.u16(..2000) {
             0 => return self.client_abandons(index),
-            1..4 => return self.client_asks(index, key, Request::CloseSession),
-            4..14 if self.shape.reconfig && index == 0 => return self.client_reconfigures(index, key),
+            1..11 if self.shape.reconfig && index == 0 => return self.client_reconfigures(index, key),
+            n if n > 11 && n - 11 <= closes => return self.client_asks(index, key, Request::CloseSession),
             _ => {}
         }
         let request = self.some_request(index);

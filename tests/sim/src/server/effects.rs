@@ -6,6 +6,7 @@ use zk_proto::Writer;
 use zk_proto::quorum::{Notification, Packet, PacketKind, Sid};
 use zk_zab::{Entry, LinkId, Role, Store};
 
+use crate::bugs;
 use crate::disk::Command;
 use crate::net::{ConnKey, Message};
 use crate::say;
@@ -103,7 +104,9 @@ impl World {
     }
 
     pub(super) fn command(&mut self, sid: Sid, command: Command) {
-        self.server(sid).disk.queue.push_back(command);
+        if let Some(command) = self.command_with_bug(sid, command) {
+            self.server(sid).disk.queue.push_back(command);
+        }
         self.start_disk(sid);
     }
 
@@ -124,6 +127,10 @@ impl World {
 
     fn notify(&mut self, sid: Sid, to: Sid, notification: &Notification) {
         self.oracle.on_notify(sid, &self.servers[&sid].disk, notification);
+        let mut notification = notification.clone();
+        bugs::vote(self.shape.bug, sid, &mut notification);
+        let Notification { state, leader, zxid, round, peer_epoch, .. } = &notification;
+        say!(self, sid, "tells {to}: {state:?}, {leader} (0x{zxid:x} of {peer_epoch}) in round {round}");
         let mut w = Writer::new();
         notification.encode(&mut w);
         let bytes = w.into_bytes();
@@ -149,7 +156,8 @@ impl World {
 
     fn send_leader(&mut self, sid: Sid, packet: &Packet) {
         let server = &self.servers[&sid];
-        self.oracle.on_to_leader(sid, &server.disk, packet);
+        let offered = server.process.as_ref().map_or(0, |p| p.offered);
+        self.oracle.on_to_leader(sid, &server.disk, packet, offered);
         if let Some(key) = server.process.as_ref().and_then(|p| p.leader) {
             if !matches!(packet.kind, PacketKind::Ping) {
                 say!(self, sid, "to leader: {:?} 0x{:x}", packet.kind, packet.zxid);
@@ -185,6 +193,7 @@ impl World {
         }
         let message = Message::Bytes(encode_packet(packet));
         self.send_or_hold(sid, key, message);
+        self.sent_with_bug(sid, key, packet);
     }
 
     pub(super) fn send_or_hold(&mut self, sid: Sid, key: ConnKey, message: Message) {

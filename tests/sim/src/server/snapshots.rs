@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use zk_proto::Reader;
-use zk_proto::quorum::{Packet, Sid};
+use zk_proto::quorum::{Packet, PacketKind, Sid, zxid};
 use zk_tree::SnapshotCursor;
 use zk_zab::LinkId;
 
+use crate::bugs::{self, Bug};
 use crate::disk::{Command, Image, ImageNode};
 use crate::net::{ConnKey, Message};
 use crate::say;
@@ -19,13 +20,18 @@ const NODES_AT_ONCE: usize = 6;
 
 impl World {
     pub(super) fn begin_copy(&mut self, sid: Sid) {
-        let life = self.servers[&sid].life;
+        let (life, bug) = (self.servers[&sid].life, self.shape.bug);
         let Some(process) = self.process(sid) else { return };
         if process.copy.is_some() {
             return;
         }
         let head = process.member.node().tree().snapshot_head();
-        process.copy = Some((Image::begin(head), SnapshotCursor::default()));
+        let sessions = std::mem::replace(&mut process.old_sessions, head.sessions.clone());
+        let mut image = Image::begin(head);
+        if bug == Some(Bug::StaleSessionsInSnapshot) {
+            image.sessions = sessions;
+        }
+        process.copy = Some((image, SnapshotCursor::default()));
         self.queue.after(1, Event::Copy { sid, life, what: Copying::Local });
     }
 
@@ -45,7 +51,7 @@ impl World {
             Copying::Stream { link } => self.copy_to(sid, link),
         };
         if goes_on {
-            let delay_ms = self.rng.u64(..=4);
+            let delay_ms = self.rng.u64(..=self.shape.piece_ms);
             self.queue.after(delay_ms, Event::Copy { sid, life, what });
         }
     }
@@ -57,7 +63,12 @@ impl World {
         if !Image::read(tree, cursor, NODES_AT_ONCE, &mut image.nodes) {
             return true;
         }
-        let (image, _) = process.copy.take().expect("it was just there");
+        let last = tree.last_zxid();
+        let (mut image, _) = process.copy.take().expect("it was just there");
+        let disk = &self.servers[&sid].disk;
+        if disk.bug == Some(Bug::PartialMulti) && disk.entry(last).is_some_and(bugs::is_multi) {
+            image.zxid = last;
+        }
         self.command(sid, Command::Snapshot(Rc::new(image)));
         false
     }
@@ -122,7 +133,13 @@ impl World {
     }
 
     fn packet_from_leader(&mut self, sid: Sid, bytes: &Bytes) {
-        let packet = Packet::decode(&mut Reader::new(bytes)).expect("packets are well formed");
+        let mut packet = Packet::decode(&mut Reader::new(bytes)).expect("packets are well formed");
+        bugs::from_leader(self.shape.bug, &mut packet);
+        if packet.kind == PacketKind::LeaderInfo
+            && let Some(process) = self.process(sid)
+        {
+            process.offered = zxid::epoch(packet.zxid);
+        }
         self.input(sid, Own::Zab(zk_zab::Input::FromLeader { packet }));
     }
 
@@ -169,7 +186,12 @@ impl World {
     /// The stream ends before its end.
     pub(super) fn give_up_receiving(&mut self, sid: Sid) {
         let Some(process) = self.process(sid) else { return };
-        if process.receiving.take().is_some() {
+        if let Some(receiving) = process.receiving.take() {
+            if self.shape.bug == Some(Bug::HalfSnapshotKept)
+                && let Some(image) = receiving.image.filter(|image| !image.nodes.is_empty())
+            {
+                return self.keep_half(sid, image);
+            }
             self.counts.add("snapshot stream broken");
             say!(self, sid, "gives up a snapshot");
             self.later_void(sid);
