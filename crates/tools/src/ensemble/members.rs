@@ -32,6 +32,7 @@ impl Server {
             id: None,
             role: Role::Participant,
             client: Some(address),
+            host: None,
             guessed: false,
             election: Vec::new(),
         }
