@@ -25,7 +25,8 @@ pub enum Effect {
     SendLeader {
         packet: Packet,
     },
-    /// Close the link to the leader, or stop dialling.
+    /// Close the link to the leader, or stop dialling. Nothing of it may be heard afterwards, neither packets on their
+    /// way nor its end; a snapshot that was coming in is answered all the same.
     HangUp,
     /// The next bytes from the leader are a snapshot: build a tree of it, store it, and answer with
     /// `Stored::SnapshotInstalled` or `Stored::Void`, exactly one of them, also when the link breaks or `HangUp`

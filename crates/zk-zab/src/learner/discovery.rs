@@ -88,7 +88,10 @@ impl Learner {
             return Err(Leave::look(format!("the leader sent a LEADERINFO of epoch 0x{epoch:x}")));
         }
         let accepted = replica.accepted_epoch;
-        if epoch < accepted {
+        // What a server promised that has no vote binds nobody: it may follow an earlier leader, as long as it has
+        // nothing of a later one. As a voter it would make that leader give way; as an observer it would wait for ever.
+        let is_bound = !self.observer && replica.configs.active().is_voter(replica.sid());
+        if epoch < accepted && (is_bound || epoch < replica.current_epoch) {
             return Err(Leave::look(format!(
                 "rule 1: epoch {epoch} is older than {accepted}, which is promised"
             )));

@@ -30,6 +30,18 @@ fn rule_01_an_equal_epoch_is_answered_with_minus_one_and_a_smaller_one_refused()
     assert!(solo.leader_info(3).contains(&Effect::HangUp));
 }
 
+/// The leader it promised epoch 5 to was never heard of again, and 4 was established without it.
+#[test]
+fn the_promise_of_an_observer_binds_nobody() {
+    let mut observer = stable(3, &[z(3, 1)]);
+    observer.accepted_epoch = 5;
+    let mut solo = Solo::joining(9, observer.clone());
+    assert_eq!(said(&solo.leader_info(4)), [PacketKind::AckEpoch]);
+    observer.current_epoch = 5;
+    let mut solo = Solo::joining(9, observer);
+    assert!(solo.leader_info(4).contains(&Effect::HangUp), "not when it has the history of 5");
+}
+
 /// Z-4643, Z-4646, Z-4685, Z-4785, Z-3911: history on disk, then currentEpoch, then the ACK, then any other ACK.
 #[test]
 fn rule_02_history_then_current_epoch_then_ack_of_newleader() {

@@ -20,6 +20,8 @@ fn live(seed: u64) {
         options.seed = seed;
         options.commit_log_count = count;
     });
+    // A majority of the old and of the new configuration may be one server short already.
+    world.loses_disks = rng.bool() && !reconfig;
     world.start_all();
     for _ in 0..rng.usize(500..4000) {
         disturb(&mut world, &mut rng);
@@ -91,6 +93,14 @@ fn disturb(world: &mut World, rng: &mut Rng) {
             }
         }
         987..990 => reconfigure(world, rng),
+        990..992 => {
+            let sid = any(rng);
+            let others_are_sound = world.nodes.values().all(|node| !node.disk.damaged);
+            if world.node(sid).peer.is_none() && others_are_sound && world.loses_disks {
+                let config = world.node(sid).disk.config.take();
+                world.node(sid).disk = crate::disk::Disk { damaged: true, config, ..Default::default() };
+            }
+        }
         _ => {}
     }
 }

@@ -58,6 +58,8 @@ pub struct World {
     pub leaders: BTreeMap<i64, Sid>,
     pub config: Config,
     pub trace: bool,
+    /// One server at a time may come back without its disk.
+    pub loses_disks: bool,
     next_link: u64,
     next_value: i64,
 }
@@ -97,6 +99,7 @@ impl World {
             leaders: BTreeMap::new(),
             config: config.clone(),
             trace: std::env::var_os("ZAB_TRACE").is_some(),
+            loses_disks: false,
             next_link: 0,
             next_value: 0,
         };
@@ -502,7 +505,7 @@ impl World {
     }
 
     pub fn quiesce(&mut self) {
-        for _ in 0..100_000 {
+        for _ in 0..20_000 {
             match self.events().first() {
                 Some(event) => self.happen(*event),
                 None => return,
