@@ -62,6 +62,14 @@ impl Configs {
         Some(std::mem::replace(&mut self.active, config.clone()))
     }
 
+    /// The last seen configuration is older than an epoch whose leader knows nothing of it: it was never committed
+    /// and never will be. The one that counts, if that is news.
+    pub(crate) fn forget_older_than(&mut self, zxid: i64) -> Option<&Config> {
+        self.seen.take_if(|seen| seen.version < zxid)?;
+        self.changed = true;
+        Some(&self.active)
+    }
+
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }

@@ -89,7 +89,8 @@ pub enum Effect {
     LearnerGone {
         link: LinkId,
     },
-    /// A configuration is proposed: keep it as last seen.
+    /// A configuration is proposed: keep it as last seen. The one that counts already, if the last seen one turns out
+    /// never to have been committed.
     ConfigSeen {
         config: Config,
     },

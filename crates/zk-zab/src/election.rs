@@ -356,7 +356,7 @@ impl Election {
             return self.decide(now_ms);
         }
         let in_round = if in_this_round { self.tally.settled_in_round(vote) } else { None };
-        let quorum = |followers: Option<_>| followers.is_some_and(|set| self.electorate.is_quorum(&set));
+        let quorum = |followers: Option<_>| followers.is_some_and(|set| self.electorate.is_followed_by(&set));
         if quorum(in_round) || quorum(self.tally.settled(vote)) {
             return Some(self.settle(vote, notification.round));
         }

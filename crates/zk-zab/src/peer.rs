@@ -346,6 +346,9 @@ impl Peer {
     /// is proposed (`Leader.isQuorumSynced`, error -13 `NewConfigNoQuorum`).
     pub fn has_synced_quorum(&self, config: &Config) -> bool {
         let State::Leading(leader) = &self.state else { return false };
+        if leader.gives_way() {
+            return false;
+        }
         let synced = leader.links().map(|(_, link)| link).filter(|link| link.synced() && !link.observer);
         config.is_quorum(&synced.map(|link| link.sid).chain([self.replica.sid()]).collect())
     }

@@ -45,6 +45,12 @@ impl Electorate {
         self.active.is_quorum(servers) && self.next.as_ref().is_none_or(|next| next.is_quorum(servers))
     }
 
+    /// Whether a leader with these followers leads. The next configuration has no say: the leader has asked it, and a
+    /// server whose last seen configuration was never committed would otherwise find no leader ever again.
+    pub(super) fn is_followed_by(&self, servers: &BTreeSet<Sid>) -> bool {
+        self.active.is_quorum(servers)
+    }
+
     /// Whether that server can be elected, by its weight.
     pub(super) fn has_weight(&self, sid: Sid) -> bool {
         self.active.groups.is_empty() || self.active.weight(sid) != 0

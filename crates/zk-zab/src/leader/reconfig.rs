@@ -75,6 +75,11 @@ impl Leader {
         }
     }
 
+    /// Another one is designated; nothing is committed any more.
+    pub(crate) fn gives_way(&self) -> bool {
+        self.designated.is_some()
+    }
+
     pub(super) fn leave_to_designated(&self, why: String) -> Leave {
         Leave { why, next: self.designated.map_or(Next::Look, Next::Designated) }
     }

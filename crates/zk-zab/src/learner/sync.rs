@@ -100,6 +100,9 @@ impl Learner {
         if let Some(config) = self.new_leader.take().and_then(|new| new.config) {
             replica.activate_config(&config, self.leader, None, self.observer)?;
         }
+        if let Some(config) = replica.configs.forget_older_than(zxid::of(self.epoch, 0)).cloned() {
+            replica.emit(Effect::ConfigSeen { config });
+        }
         self.send_ack(replica, zxid::of(self.epoch, 0));
         self.phase = Phase::Serving;
         replica.vote_epoch = Some(self.epoch);

@@ -131,3 +131,21 @@ fn a_reconfiguration_that_was_proposed_is_completed_by_the_next_leader() {
     assert!([1, 2].iter().all(|sid| world.status(*sid).config_version >= zxid), "{:?}", world.status(2));
     assert_eq!(world.committed.last().map(|(last, _)| *last), Some(zxid));
 }
+
+/// A configuration that only its proposer has seen keeps nobody out and is forgotten.
+#[test]
+fn a_configuration_that_was_never_committed_is_forgotten() {
+    let mut world = world(&[1, 2, 3, 4, 5], &[]);
+    world.write(1);
+    for other in [1, 2, 3, 4] {
+        world.cut(5, other);
+    }
+    world.propose_config(config(&[5, 1, 9], &[2, 3, 4])).unwrap();
+    world.run(1000);
+    assert_eq!(world.leader(), Some(4));
+    world.heal();
+    world.run(2000);
+    world.assert_healed();
+    assert_eq!(world.status(5).config_seen_version, world.status(4).config_version);
+    assert_eq!(world.node(5).disk.seen.as_ref().map(|seen| seen.version), Some(0x1_0000_0000));
+}
