@@ -174,7 +174,8 @@ fn prepare(config: Config) -> Result<Prepared, StartError> {
         log_dir: (config.data_log_dir != config.data_dir).then(|| config.data_log_dir.clone()),
         ..DataDirOptions::new(&config.data_dir)
     })?;
-    let listener = listener::bind(config.client_host.as_deref(), config.client_port, config.client_port_listen_backlog)?;
+    let listener =
+        listener::bind(config.client_host.as_deref(), config.client_port, config.client_port_listen_backlog)?;
     let address = listener.local_addr().map_err(|source| StartError::Listen {
         address: SocketAddr::from(([0, 0, 0, 0], config.client_port)),
         source,
@@ -313,7 +314,6 @@ fn node_options(config: &Config) -> Options {
         read_only_enabled: config.ensemble.as_ref().is_some_and(|e| e.read_only_mode),
         // The low byte, as `SessionTrackerImpl.initializeNextSessionId` has it.
         server_id: sid.map_or(STANDALONE_SESSION_BYTE, |sid| sid.to_le_bytes()[0]),
-        ..Options::default()
     }
 }
 

@@ -176,7 +176,7 @@ impl Ensemble {
         let voters = self.servers.voters().count();
         if voters <= 2 {
             notices.push("No server failure will be tolerated. You need at least 3 servers.".to_owned());
-        } else if voters % 2 == 0 {
+        } else if voters.is_multiple_of(2) {
             notices.push("Non-optimal configuration, consider an odd number of servers.".to_owned());
         }
         let asked = match s.text("peerType").map(str::to_ascii_lowercase).as_deref() {

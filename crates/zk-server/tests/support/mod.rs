@@ -94,12 +94,7 @@ impl Client {
         Self::open(address, session_id, passwd, false).unwrap()
     }
 
-    fn open(
-        address: SocketAddr,
-        session_id: i64,
-        passwd: &[u8],
-        read_only: bool,
-    ) -> std::io::Result<Self> {
+    fn open(address: SocketAddr, session_id: i64, passwd: &[u8], read_only: bool) -> std::io::Result<Self> {
         let mut stream = dial(address);
         let request = ConnectRequest {
             protocol_version: 0,
