@@ -86,20 +86,26 @@ pub async fn all_equal(ensemble: &Ensemble) -> Result<Tree> {
     Ok(first.context("no server runs")?.1)
 }
 
-/// Every transaction carries the digest of the leader's tree, for those who know what that is (3.6 and later).
+/// Every transaction carries the digest of the leader's tree, for those who know what that is (3.6 and later). Trees that
+/// differ have digests that differ after every transaction, so the growth of the count tells; an Apache server that was
+/// killed counts one now and then while it replays its own log (seen with 3.8.4 under an Apache leader).
 async fn check_digests(ensemble: &Ensemble) -> Result<()> {
     let count = |id: Id| ensemble.mntr(id, "digest_mismatches_count").map(|n| n.unwrap_or(0.0));
     let running = ensemble.running();
     let zk = connect_super(&ensemble.connect(&running)).await?;
     make(&zk, "/digests").await?;
-    for _ in 0..3 {
-        again(|| zk.set_data("/digests", None, -1)).await?;
+    let mut before = Vec::new();
+    for round in 0..2 {
+        for _ in 0..3 {
+            again(|| zk.set_data("/digests", None, -1)).await?;
+        }
+        ensemble.await_same_zxid()?;
+        let now = running.iter().map(|id| count(*id)).collect::<Result<Vec<_>>>()?;
+        ensure!(
+            round == 0 || now == before,
+            "digests unlike the leader's: {before:?}, then {now:?} of {running:?}"
+        );
+        before = now;
     }
-    zk.close().await?;
-    ensemble.await_same_zxid()?;
-    for id in running {
-        let unlike = count(id)?;
-        ensure!(unlike == 0.0, "server {id} counts {unlike} digests unlike its leader's");
-    }
-    Ok(())
+    Ok(zk.close().await?)
 }

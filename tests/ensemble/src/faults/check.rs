@@ -123,7 +123,9 @@ fn check_gaps(
         let missing = (last as usize + 1).saturating_sub(versions.len());
         // Version 0 is made before anybody writes and need not have been read.
         if missing > lost_answers + usize::from(!versions.contains_key(&0)) {
-            wrong.push(format!("r{register}: {missing} versions nobody knows, and {lost_answers} lost answers"));
+            wrong.push(format!(
+                "r{register}: {missing} versions nobody knows, and {lost_answers} lost answers"
+            ));
         }
         let end = finally.registers.get(register).map(|(_, version, _)| *version);
         if end != Some(last) {
@@ -164,7 +166,9 @@ fn check_real_time(ops: &[&Op], wrong: &mut Vec<String>) {
             newest = newest.max(before);
         }
         if zxid <= newest {
-            wrong.push(format!("a write sent at {at} us has 0x{zxid:x}, and 0x{newest:x} was answered before"));
+            wrong.push(format!(
+                "a write sent at {at} us has 0x{zxid:x}, and 0x{newest:x} was answered before"
+            ));
         }
     }
 }
@@ -307,7 +311,9 @@ mod tests {
             d[0].ops[0].answer = state(102, 3, 10);
             d[0].ops[2].answer = state(100, 1, 12);
         });
-        is_caught("a swap of another version", |d, _| d[1].ops[0].kind = Kind::Swap { value: 12, version: 1 });
+        is_caught("a swap of another version", |d, _| {
+            d[1].ops[0].kind = Kind::Swap { value: 12, version: 1 }
+        });
         is_caught("a lost node", |_, f| f.appended.clear());
         is_caught("nodes out of order", |d, f| {
             d[0].appended.push(Made { path: "/b".into(), session: 1, zxid: None });

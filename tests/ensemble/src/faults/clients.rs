@@ -121,7 +121,9 @@ impl Clients {
             }
             Ok(told)
         };
-        tokio::time::timeout(limit, all).await.context("a watch was lost: its watcher is not told of the last change")?
+        tokio::time::timeout(limit, all)
+            .await
+            .context("a watch was lost: its watcher is not told of the last change")?
     }
 }
 

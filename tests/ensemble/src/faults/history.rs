@@ -8,9 +8,14 @@ pub type Register = usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Sets a value nobody else writes.
-    Write { value: u64 },
+    Write {
+        value: u64,
+    },
     /// As `Write`, if the register still has this version.
-    Swap { value: u64, version: i32 },
+    Swap {
+        value: u64,
+        version: i32,
+    },
     Read,
 }
 

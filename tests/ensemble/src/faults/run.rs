@@ -164,7 +164,9 @@ fn finally(tree: &Tree, registers: BTreeMap<usize, (i64, i32, u64)>) -> Finally 
     Finally {
         registers,
         appended: below("/appended/").map(|(path, node)| (path.clone(), node.stat.czxid)).collect(),
-        ephemerals: below("/ephemerals/").map(|(path, node)| (path.clone(), node.stat.ephemeral_owner)).collect(),
+        ephemerals: below("/ephemerals/")
+            .map(|(path, node)| (path.clone(), node.stat.ephemeral_owner))
+            .collect(),
     }
 }
 
@@ -179,7 +181,9 @@ fn spoil(broken: Option<Break>, diaries: &mut [Diary], finally: &mut Finally) {
         }
         Some(Break::Zxid) => {
             let mut answers = diaries.iter_mut().flat_map(|d| &mut d.ops).map(|op| &mut op.answer);
-            if let Some(Answer::State { zxid, .. }) = answers.find(|a| matches!(a, Answer::State { version: 1.., .. })) {
+            if let Some(Answer::State { zxid, .. }) =
+                answers.find(|a| matches!(a, Answer::State { version: 1.., .. }))
+            {
                 *zxid += 1;
             }
         }

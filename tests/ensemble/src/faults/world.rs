@@ -252,7 +252,11 @@ impl World {
         });
         whole.and_then(|done| done).with_context(|| self.ensemble.logs())?;
         // A server that falls again and again is not healed, however short the pauses.
-        ensure!(restarts <= 3 * self.ids().len(), "{restarts} restarts were needed\n{}", self.ensemble.logs());
+        ensure!(
+            restarts <= 3 * self.ids().len(),
+            "{restarts} restarts were needed\n{}",
+            self.ensemble.logs()
+        );
         Ok(())
     }
 
