@@ -19,6 +19,7 @@
 //! server that looks answers only votes of lower rounds or of non-voters, and a non-voter answers nobody unless the
 //! other takes it for a voter.
 
+mod answered;
 mod appoint;
 mod electorate;
 mod reach;
@@ -37,6 +38,7 @@ mod world;
 
 use zk_proto::quorum::{Config, Notification, PeerState, Role, Sid};
 
+use self::answered::Answered;
 use self::electorate::Electorate;
 use self::reach::Reach;
 use self::resend::Resend;
@@ -78,6 +80,7 @@ pub(crate) struct Election {
     vote: Vote,
     tally: Tally,
     resend: Resend,
+    answered: Answered,
     /// A quorum is for the proposal: when to stop waiting for a better one.
     settle_at_ms: Option<u64>,
 }
@@ -98,6 +101,7 @@ impl Election {
             vote: Vote::NOBODY,
             tally: Tally::default(),
             resend: Resend::new(options.notification_min_ms, options.notification_max_ms, seed),
+            answered: Answered::new(options.notification_min_ms),
             settle_at_ms: None,
         }
     }
@@ -145,7 +149,10 @@ impl Election {
         if let Some(config) = self.newer_config(notification) {
             return Some(Outcome::NewerConfig(config));
         }
-        if self.wants_answer(from, notification) {
+        let looks = self.state == PeerState::Looking;
+        if self.wants_answer(from, notification)
+            && (!looks || self.answered.is_news(now_ms, from, notification))
+        {
             self.send(from, fx);
         }
         let valid = self.electorate.is_voter(from) && self.electorate.is_voter(notification.leader);
@@ -261,6 +268,7 @@ impl Election {
     }
 
     fn broadcast(&mut self, now_ms: u64, fx: &mut Vec<Effect>) {
+        self.answered.clear();
         self.resend.sent(now_ms);
         for sid in self.electorate.voters() {
             if *sid != self.me {

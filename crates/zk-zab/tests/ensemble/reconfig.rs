@@ -149,3 +149,22 @@ fn a_configuration_that_was_never_committed_is_forgotten() {
     assert_eq!(world.status(5).config_seen_version, world.status(4).config_version);
     assert_eq!(world.node(5).disk.seen.as_ref().map(|seen| seen.version), Some(0x1_0000_0000));
 }
+
+/// One takes itself for a voter, because of a configuration that is proposed, and the other does not know of it: they
+/// do not answer each other for ever.
+#[test]
+fn servers_that_disagree_on_who_votes_come_to_rest() {
+    let mut world = World::with(config(&[2, 3, 4], &[1]), |options| options.reconfig_enabled = true);
+    let mut next = config(&[1, 2, 3, 4], &[]);
+    next.version = 7;
+    world.node(1).disk.seen = Some(next);
+    world.start(1);
+    world.run(1000);
+    world.start(2);
+    world.run(500);
+    world.start(3);
+    world.run(3000);
+    world.start(4);
+    world.run(3000);
+    world.assert_healed();
+}
