@@ -55,6 +55,8 @@ pub(crate) struct Link {
     pub streaming: bool,
     /// The last committed zxid when its sync point was fixed; its ACK of NEWLEADER stands for all up to it.
     pub synced_to: i64,
+    /// A proposal it acknowledged before NEWLEADER.
+    pub overtaking: i64,
     /// Every zxid up to this one is on its disk.
     pub acked: i64,
     /// The last zxid it has been sent.
@@ -76,6 +78,7 @@ impl Link {
             pinged_ms: now_ms,
             streaming: false,
             synced_to: 0,
+            overtaking: 0,
             acked: 0,
             sent: 0,
             unacked: VecDeque::new(),

@@ -203,12 +203,18 @@ impl Leader {
         id: LinkId,
         acked: i64,
     ) -> Result<(), Fault> {
-        if acked != zxid::of(self.epoch, 0) {
-            return Err(Fault::protocol(format!("ACK 0x{acked:x} instead of that of NEWLEADER")));
-        }
         let Some(link) = self.learners.get_mut(id) else { return Ok(()) };
+        if acked != zxid::of(self.epoch, 0) {
+            // Z-4646, Z-4685: followers of 3.6 to 3.8 log what they got with the sync while they acknowledge it, and
+            // the ACK of a proposal may overtake that of NEWLEADER. Apache's leader then miscounts.
+            if link.observer || acked <= link.synced_to || acked > link.sent {
+                return Err(Fault::protocol(format!("ACK 0x{acked:x} instead of that of NEWLEADER")));
+            }
+            link.overtaking = link.overtaking.max(acked);
+            return Ok(());
+        }
         link.stage = Stage::Synced;
-        link.acked = link.synced_to;
+        link.acked = link.synced_to.max(link.overtaking);
         // The quorum that begins an epoch has to form without a damaged one; from then on it is as good as any.
         let counts = !link.observer && !link.damaged;
         link.damaged = false;
@@ -222,7 +228,7 @@ impl Leader {
         }
         if self.phase == Phase::Broadcast {
             self.serve(replica, id);
-            return Ok(());
+            return Ok(self.try_commit(replica)?);
         }
         Ok(self.try_broadcast(replica)?)
     }

@@ -379,3 +379,19 @@ fn what_a_learner_must_not_send_closes_its_link_and_nothing_else() {
         assert_eq!(solo.peer.status().role, Role::Leading { epoch: 5 }, "{at}");
     }
 }
+
+/// Z-4646, Z-4685: from followers of 3.6 to 3.8; it counts as what it is, and only with that of NEWLEADER.
+#[test]
+fn an_ack_that_overtakes_that_of_newleader_is_not_taken_for_it() {
+    let mut solo = Solo::leading(options(3), stable(4, &[z(4, 1)]));
+    solo.step(Input::LearnerClosed { link: LinkId(1) });
+    solo.step(Input::LearnerClosed { link: LinkId(2) });
+    solo.propose(z(5, 1));
+    solo.durable(z(5, 1));
+    solo.greet(7, 2, 5);
+    solo.ack_epoch(7, -1, z(4, 1));
+    assert_eq!(solo.ack(7, z(5, 1)), [], "neither UPTODATE nor a commit");
+    let fx = solo.ack(7, z(5, 0));
+    assert_eq!(sent(&fx, 7), [(P::UpToDate, -1), (P::Commit, z(5, 1))]);
+    assert_eq!(delivered(&fx), [z(5, 1)]);
+}
