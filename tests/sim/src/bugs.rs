@@ -8,6 +8,7 @@ use zk_proto::quorum::{Config, Notification, Packet, PacketKind, PeerState, Role
 use zk_proto::txn::{Txn, TxnEntry, TxnHeader, kind};
 use zk_zab::Entry;
 
+use crate::faults::FaultKind;
 use crate::shape::member;
 
 macro_rules! bugs {
@@ -167,4 +168,11 @@ pub fn suits(bug: Bug, shape: &mut crate::shape::Shape, rng: &mut Rng) {
     }
     shape.bug = Some(bug);
     shape.fsync_ms = (1, rng.u64(10..=shape.tick_ms / 5));
+    if bug == Bug::EpochBeforeHistory {
+        // The moment between the two is short.
+        (shape.commit_log_count, shape.safety_ms) = (100, 60_000);
+        shape.fsync_ms = (shape.tick_ms / 5, shape.tick_ms / 2);
+        shape.faults =
+            vec![FaultKind::PowerCut, FaultKind::KillLeader, FaultKind::PowerCutAll, FaultKind::Isolate];
+    }
 }

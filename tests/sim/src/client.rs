@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 use zk_proto::header::xid;
 use zk_proto::{
-    ConnectRequest, ConnectResponse, ErrorCode, EventKind, OpCode, Reader, ReplyHeader, Request, RequestHeader,
-    SetWatchesRequest, WatcherEvent, Writer,
+    ConnectRequest, ConnectResponse, ErrorCode, EventKind, OpCode, Reader, ReplyHeader, Request,
+    RequestHeader, SetWatchesRequest, WatcherEvent, Writer,
 };
 
 use crate::broken;
@@ -217,7 +217,9 @@ impl World {
     pub fn client_closed(&mut self, host: Host, key: ConnKey) {
         let index = (-1 - host) as usize;
         match self.clients[index].state {
-            State::Connecting { key: k, .. } | State::Open { key: k } if k == key => self.client_is_away(index),
+            State::Connecting { key: k, .. } | State::Open { key: k } if k == key => {
+                self.client_is_away(index)
+            }
             _ => {}
         }
     }

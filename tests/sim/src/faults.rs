@@ -36,28 +36,29 @@ pub enum FaultKind {
     ClockJump,
 }
 
-const KINDS: [FaultKind; 18] = [
-    FaultKind::Kill,
-    FaultKind::KillLeader,
-    FaultKind::PowerCut,
-    FaultKind::PowerCutAll,
-    FaultKind::Isolate,
-    FaultKind::OneWay,
-    FaultKind::Halves,
-    FaultKind::Bridge,
-    FaultKind::ClientCut,
-    FaultKind::Reset,
-    FaultKind::HalfOpen,
-    FaultKind::Pause,
-    FaultKind::SlowDisk,
-    FaultKind::FullDisk,
-    FaultKind::FsyncFails,
-    FaultKind::BitFlip,
-    FaultKind::LostDisk,
-    FaultKind::ClockJump,
-];
-
 impl FaultKind {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::Kill,
+        Self::KillLeader,
+        Self::PowerCut,
+        Self::PowerCutAll,
+        Self::Isolate,
+        Self::OneWay,
+        Self::Halves,
+        Self::Bridge,
+        Self::ClientCut,
+        Self::Reset,
+        Self::HalfOpen,
+        Self::Pause,
+        Self::SlowDisk,
+        Self::FullDisk,
+        Self::FsyncFails,
+        Self::BitFlip,
+        Self::LostDisk,
+        Self::ClockJump,
+    ];
+
     /// Its name among the counts.
     pub fn name(self) -> &'static str {
         match self {
@@ -84,7 +85,7 @@ impl FaultKind {
 
     /// Every kind's name.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        KINDS.into_iter().map(Self::name)
+        Self::ALL.into_iter().map(Self::name)
     }
 }
 
@@ -94,11 +95,21 @@ pub enum Fault {
     /// Draws the kinds anew.
     Weather,
     Strike,
-    Mend { cut: Vec<(Host, Host)> },
-    Resume { sid: Sid },
-    Fast { sid: Sid },
-    Space { sid: Sid },
-    Crash { sid: Sid },
+    Mend {
+        cut: Vec<(Host, Host)>,
+    },
+    Resume {
+        sid: Sid,
+    },
+    Fast {
+        sid: Sid,
+    },
+    Space {
+        sid: Sid,
+    },
+    Crash {
+        sid: Sid,
+    },
 }
 
 /// Which kinds may come now.
@@ -110,7 +121,7 @@ pub struct Weather {
 
 impl World {
     pub fn begin_faults(&mut self) {
-        if self.shape.faults {
+        if !self.shape.faults.is_empty() {
             self.queue.after(2000, Event::Fault(Fault::Weather));
             self.queue.after(2000, Event::Fault(Fault::Strike));
         }
@@ -139,7 +150,8 @@ impl World {
         let calm = self.rng.u8(..4) == 0;
         let share = self.rng.u8(1..=6);
         let rng = &mut self.rng;
-        self.weather.kinds = KINDS.into_iter().filter(|_| !calm && rng.u8(..10) < share).collect();
+        let kinds = self.shape.faults.iter().copied();
+        self.weather.kinds = kinds.filter(|_| !calm && rng.u8(..10) < share).collect();
         say!(self, "sim", "weather: {:?}", self.weather.kinds);
         let again_ms = self.rng.u64(2000..6000);
         self.queue.after(again_ms, Event::Fault(Fault::Weather));

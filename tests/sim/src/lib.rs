@@ -23,8 +23,8 @@ pub mod disk;
 pub mod net;
 pub mod server;
 
-pub mod client;
 pub mod bugs;
+pub mod client;
 pub mod faults;
 
 pub mod history;

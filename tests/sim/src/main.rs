@@ -10,7 +10,8 @@ use sim::run::{Failure, attempt, hunt, run_seed, with_bug};
 use sim::shape::Shape;
 use sim::transcript::Transcript;
 
-const USAGE: &str = "sim --seeds FROM..TO [--jobs N] [--keep-going] | sim --seed N [--lines N] | sim --bugs [--within SEEDS]";
+const USAGE: &str =
+    "sim --seeds FROM..TO [--jobs N] [--keep-going] | sim --seed N [--lines N] | sim --bugs [--within SEEDS]";
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -75,7 +75,8 @@ pub struct Net {
 impl Net {
     pub fn open(&mut self, kind: Kind, from: Host, to: Host) -> ConnKey {
         self.next += 1;
-        let conn = Conn { kind, ends: [from, to], open: [true; 2], is_dead: false, pipes: Default::default() };
+        let conn =
+            Conn { kind, ends: [from, to], open: [true; 2], is_dead: false, pipes: Default::default() };
         self.conns.insert(self.next, conn);
         self.next
     }

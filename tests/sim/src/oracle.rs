@@ -120,7 +120,11 @@ impl Oracle {
                 }
             }
             PacketKind::Ack if packet.zxid > last => {
-                broken!("AckAfterFsync", "server {sid} acks 0x{:x}, its disk ends at 0x{last:x}", packet.zxid);
+                broken!(
+                    "AckAfterFsync",
+                    "server {sid} acks 0x{:x}, its disk ends at 0x{last:x}",
+                    packet.zxid
+                );
             }
             PacketKind::AckEpoch if packet.zxid > last && !disk.is_untrusted => {
                 broken!("AckEpochFromDisk", "server {sid} claims 0x{:x} of 0x{last:x}", packet.zxid);
@@ -197,7 +201,11 @@ impl Oracle {
             return;
         }
         if to < self.committed.len() {
-            broken!("PrefixConsistency", "server {sid} ({role:?}) shows 0x{:x}, which was passed over", new[0]);
+            broken!(
+                "PrefixConsistency",
+                "server {sid} ({role:?}) shows 0x{:x}, which was passed over",
+                new[0]
+            );
         }
         let Role::Leading { .. } = role else {
             broken!("PrefixConsistency", "server {sid} ({role:?}) shows 0x{:x} before its leader", new[0]);

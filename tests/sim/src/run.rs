@@ -156,7 +156,11 @@ impl World {
         let end_ms = self.now_ms() + 45 * self.shape.tick_ms;
         self.run_until(end_ms);
         if sessions(self) != kept {
-            broken!("SessionKept", "a session ended while its client was heard: {kept:x?}, {:x?}", sessions(self));
+            broken!(
+                "SessionKept",
+                "a session ended while its client was heard: {kept:x?}, {:x?}",
+                sessions(self)
+            );
         }
         self.only_living_sessions();
     }

@@ -5,6 +5,7 @@ use zk_proto::quorum::config::Address;
 use zk_proto::quorum::{Config, Member, Role, Sid};
 
 use crate::bugs::Bug;
+use crate::faults::FaultKind;
 
 /// One world, fixed by its seed.
 #[derive(Debug, Clone)]
@@ -37,7 +38,8 @@ pub struct Shape {
     pub piece_ms: u64,
     /// The last counter of an epoch, where a leader steps down; small so that it is reached.
     pub counter_max: Option<i64>,
-    pub faults: bool,
+    /// Which may come.
+    pub faults: Vec<FaultKind>,
     /// A historic bug that is put back.
     pub bug: Option<Bug>,
 }
@@ -71,7 +73,7 @@ impl Shape {
             fsync_ms: if rng.bool() { (0, 3) } else { (1, tick_ms / 10) },
             piece_ms: *pick(&mut rng, &[4, 4, 40]),
             counter_max: (rng.u8(..8) == 0).then(|| rng.i64(20..=60)),
-            faults: true,
+            faults: FaultKind::ALL.to_vec(),
             bug: None,
         }
     }

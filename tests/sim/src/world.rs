@@ -21,25 +21,64 @@ use crate::transcript::Transcript;
 /// Something that is going to happen. `life` guards against meeting a later process of the same server.
 #[derive(Debug)]
 pub enum Event {
-    Tick { sid: Sid, life: u64 },
+    Tick {
+        sid: Sid,
+        life: u64,
+    },
     /// The next message of that end's pipe reaches the other one.
-    Arrive { conn: ConnKey, from: usize },
+    Arrive {
+        conn: ConnKey,
+        from: usize,
+    },
     /// That end learns that the connection is dead.
-    Reset { conn: ConnKey, end: usize },
-    Disk { sid: Sid, life: u64 },
-    Dial { sid: Sid, life: u64, dial: u64, to: Sid },
+    Reset {
+        conn: ConnKey,
+        end: usize,
+    },
+    Disk {
+        sid: Sid,
+        life: u64,
+    },
+    Dial {
+        sid: Sid,
+        life: u64,
+        dial: u64,
+        to: Sid,
+    },
     /// Two servers look whether they are connected.
-    Mesh { a: Sid, b: Sid },
+    Mesh {
+        a: Sid,
+        b: Sid,
+    },
     /// A snapshot goes on.
-    Copy { sid: Sid, life: u64, what: Copying },
+    Copy {
+        sid: Sid,
+        life: u64,
+        what: Copying,
+    },
     /// A client's connection that the server closed is gone.
-    Closed { sid: Sid, life: u64, conn: ConnKey },
+    Closed {
+        sid: Sid,
+        life: u64,
+        conn: ConnKey,
+    },
     /// The shell tells a member something that is not so.
-    Tell { sid: Sid, life: u64, input: Own },
+    Tell {
+        sid: Sid,
+        life: u64,
+        input: Own,
+    },
     /// A snapshot did not come whole.
-    Void { sid: Sid, life: u64 },
-    Start { sid: Sid },
-    Client { client: usize },
+    Void {
+        sid: Sid,
+        life: u64,
+    },
+    Start {
+        sid: Sid,
+    },
+    Client {
+        client: usize,
+    },
     Fault(Fault),
 }
 

@@ -99,7 +99,13 @@ impl World {
         }
     }
 
-    fn some_multi(&mut self, register: String, other: String, fleeting: String, value: Bytes) -> Vec<MultiOp> {
+    fn some_multi(
+        &mut self,
+        register: String,
+        other: String,
+        fleeting: String,
+        value: Bytes,
+    ) -> Vec<MultiOp> {
         let set = |path: String| MultiOp::SetData { path, data: Some(value.clone()), version: -1 };
         match self.rng.u8(..3) {
             0 => vec![set(register), set(other)],

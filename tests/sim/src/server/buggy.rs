@@ -82,7 +82,9 @@ impl World {
     /// What is told of a truncation.
     pub(super) fn truncated_with_bug(&mut self, sid: Sid, asked: i64, input: Own) -> Own {
         let bug = self.shape.bug;
-        let Own::Reloaded { tree, stored: Stored::Truncated { last_zxid, recent } } = input else { return input };
+        let Own::Reloaded { tree, stored: Stored::Truncated { last_zxid, recent } } = input else {
+            return input;
+        };
         match bug {
             Some(Bug::TruncationTooLong) => {
                 Own::Reloaded { tree, stored: Stored::Truncated { last_zxid: asked, recent: Vec::new() } }
@@ -96,13 +98,11 @@ impl World {
         }
     }
 
-    /// Half of a snapshot is the tree from now on.
+    /// What came of a snapshot is taken for all of it.
     pub(super) fn keep_half(&mut self, sid: Sid, image: Image) {
-        let last = self.servers[&sid].disk.last_zxid();
-        let tree = Box::new(Image { zxid: last, ..image }.build(&tree_config()));
-        let stored = Stored::Void { last_zxid: Some(last), recent: Vec::new() };
-        let life = self.servers[&sid].life;
-        self.queue.after(1, Event::Tell { sid, life, input: Own::Reloaded { tree, stored } });
+        self.counts.add("snapshot stream broken");
+        self.command(sid, Command::Install(image.into()));
+        self.later_void(sid);
     }
 
     /// A proposal counts as acknowledged because it was sent.

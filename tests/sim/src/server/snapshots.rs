@@ -198,7 +198,7 @@ impl World {
         }
     }
 
-    fn later_void(&mut self, sid: Sid) {
+    pub(super) fn later_void(&mut self, sid: Sid) {
         let life = self.servers[&sid].life;
         self.queue.after(1, Event::Void { sid, life });
     }
