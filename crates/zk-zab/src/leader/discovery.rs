@@ -170,7 +170,9 @@ impl Leader {
     /// A voter looks for a leader although this server was elected. When too few of the others have come by now,
     /// they have changed their minds: waiting for initLimit would only keep a vote away from them.
     pub(crate) fn on_looking(&mut self, replica: &Replica, sid: Sid) -> Result<(), Leave> {
-        let waited = replica.now_ms.saturating_sub(self.since_ms) > replica.options.tick_ms;
+        // Others may still be waiting for a better vote when this server has its verdict.
+        let patience_ms = replica.options.tick_ms.max(3 * replica.options.notification_min_ms);
+        let waited = replica.now_ms.saturating_sub(self.since_ms) > patience_ms;
         if self.phase == Phase::Broadcast || !waited || !replica.configs.active().is_voter(sid) {
             return Ok(());
         }

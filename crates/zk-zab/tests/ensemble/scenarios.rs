@@ -243,7 +243,7 @@ fn a_damaged_server_is_synchronised_and_then_votes() {
 fn a_leader_that_nobody_joins_looks_again() {
     let mut solo = Solo::elected(options(3), stable(4, &[]));
     assert_eq!(solo.peer.status().phase, Phase::Discovery);
-    solo.pass(2 * crate::world::TICK_MS);
+    solo.pass(7 * crate::world::TICK_MS);
     solo.vote(1, zk_proto::quorum::PeerState::Looking, 1, 2, (4, 0));
     assert_eq!(solo.peer.status().phase, Phase::Election, "its voters have changed their minds");
     let mut solo = Solo::elected(options(3), stable(4, &[]));
