@@ -395,3 +395,15 @@ fn an_ack_that_overtakes_that_of_newleader_is_not_taken_for_it() {
     assert_eq!(sent(&fx, 7), [(P::UpToDate, -1), (P::Commit, z(5, 1))]);
     assert_eq!(delivered(&fx), [z(5, 1)]);
 }
+
+/// A learner of ours whose log could not be truncated says so.
+#[test]
+fn who_cannot_truncate_gets_a_snapshot() {
+    let info =
+        [&2i64.to_be_bytes()[..], &0x10000i32.to_be_bytes(), &0i64.to_be_bytes(), b"zoolog\x01\x02"].concat();
+    let mut solo = Solo::leading(options(3), stable(4, &[z(4, 1)]));
+    solo.step(Input::LearnerConnected { link: LinkId(7) });
+    solo.learner_sends(7, P::FollowerInfo, z(5, 0), info);
+    let fx = solo.ack_epoch(7, 4, z(4, 2));
+    assert_eq!(sent(&fx, 7), [(P::Snap, z(4, 1)), (P::NewLeader, z(5, 0))]);
+}

@@ -359,3 +359,31 @@ fn an_observer_takes_informs() {
     assert_eq!(solo.durable(z(5, 2)), []);
     assert_eq!(solo.proposal(z(5, 3)), [], "as Apache's ignores it");
 }
+
+/// A truncation across epochs, as Apache may ask for it: what is left is a prefix, and the next attempt begins there.
+#[test]
+fn a_log_without_the_entry_to_truncate_to_begins_where_it_ends() {
+    let mut solo = in_sync(PacketKind::Trunc, z(1, 5));
+    let fx = solo.stored(Stored::Truncated { last_zxid: z(1, 3), recent: recent(&[z(1, 2), z(1, 3)]) });
+    assert!(fx.contains(&Effect::HangUp));
+    assert_eq!(votes(&fx)[0].zxid, z(1, 3));
+}
+
+/// A leader that cannot be joined is not dialled as fast as the network allows.
+#[test]
+fn failures_in_a_row_are_spaced() {
+    let mut solo = Solo::joining(1, stable(4, &[z(4, 1)]));
+    let mut delays = Vec::new();
+    for round in 2..8 {
+        solo.leader_info(3);
+        let begin_ms = solo.now_ms;
+        while solo.peer.status().round < round {
+            solo.pass(10);
+        }
+        delays.push(solo.now_ms - begin_ms);
+        solo.vote(2, PeerState::Following, 3, round, (3, 0));
+        solo.vote(3, PeerState::Leading, 3, round, (3, 0));
+        solo.step(Input::LeaderConnected);
+    }
+    assert_eq!(delays, [0, TICK_MS, TICK_MS, TICK_MS, TICK_MS, TICK_MS]);
+}
