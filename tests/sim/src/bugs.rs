@@ -52,6 +52,8 @@ bugs! {
     StaleSessionsInSnapshot = "ZOOKEEPER-3144",
     /// A closeSession replayed on a fuzzy snapshot leaves the parent's pzxid behind.
     StalePzxid = "ZOOKEEPER-3145",
+    /// A snapshot lists access control as it was before.
+    StaleAclsInSnapshot = "ZOOKEEPER-3306",
     /// NEWLEADER is acknowledged before the transactions of the DIFF are logged.
     AckBeforeDiffIsLogged = "ZOOKEEPER-3911, ZOOKEEPER-3023",
     /// The same with a log of its own pace: acknowledged when handed over.
@@ -148,7 +150,11 @@ pub fn is_multi(entry: &Entry) -> bool {
 /// A world in which it is likely to matter.
 pub fn suits(bug: Bug, shape: &mut crate::shape::Shape, rng: &mut Rng) {
     match bug {
-        Bug::PartialMulti | Bug::StaleSessionsInSnapshot | Bug::StalePzxid | Bug::SessionsForgotten => {
+        Bug::PartialMulti
+        | Bug::StaleAclsInSnapshot
+        | Bug::StaleSessionsInSnapshot
+        | Bug::StalePzxid
+        | Bug::SessionsForgotten => {
             shape.snap_count = 10;
             shape.piece_ms = 10;
             shape.closes = 100;

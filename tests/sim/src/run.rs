@@ -132,6 +132,9 @@ impl World {
         }
         let took_ms = self.now_ms() - (end_ms - self.shape.heal_ms_max());
         self.counts.add_many("ms to heal", took_ms);
+        if took_ms > 5000 {
+            self.counts.add("healed after 5 s");
+        }
     }
 
     /// LIVENESS: every client gets a write, a sync and a read answered, and keeps its session from then on.
@@ -242,7 +245,8 @@ fn dump(tree: &Tree) -> Vec<String> {
         if path == zk_tree::tree::CONFIG_NODE {
             lines.push(format!("{path} {data:?}"));
         } else {
-            lines.push(format!("{path} {data:?} {stat:?}"));
+            let acl = tree.get_acl(if path.is_empty() { "/" } else { path }, &[]).map(|(acl, _)| acl);
+            lines.push(format!("{path} {data:?} {acl:?} {stat:?}"));
         }
     });
     lines.push(format!("digest {:x}", tree.digest()));

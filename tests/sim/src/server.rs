@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 use zk_node::{ConnId, Durable, Effects, Input, Member, Now};
 use zk_proto::quorum::{Config, Packet, Sid};
-use zk_tree::{SnapshotCursor, Tree, TreeConfig};
+use zk_tree::{AclList, SnapshotCursor, Tree, TreeConfig};
 use zk_zab::{LinkId, Role, Stable, Stored};
 
 use crate::bugs::{self, Bug};
@@ -59,6 +59,8 @@ pub struct Process {
     pub offered: i64,
     /// Sessions at the last snapshot, for a bug.
     pub old_sessions: Vec<(i64, i32)>,
+    /// Access control lists then.
+    pub old_acls: Vec<(i64, AclList)>,
     /// Frames not read yet, by connection.
     pub frames: BTreeMap<ConnKey, VecDeque<Bytes>>,
     /// What came while it was paused.
@@ -200,6 +202,7 @@ impl World {
             copy: None,
             offered: 0,
             old_sessions: Vec::new(),
+            old_acls: Vec::new(),
             frames: BTreeMap::new(),
             inbox: VecDeque::new(),
         });
@@ -222,6 +225,7 @@ impl World {
             global_outstanding_limit: shape.outstanding_limit,
             snap_count: shape.snap_count,
             reconfig_enabled: shape.reconfig,
+            container_check_interval_ms: 1000,
             seed: shape.seed ^ sid as u64,
             server_id: sid as u8,
             ..zk_node::Options::default()

@@ -133,7 +133,7 @@ fn config(rng: &mut Rng, voters: i64, observers: i64) -> Config {
         for sid in 1..=voters + observers {
             config.groups.insert(sid, (sid - 1) % 3);
             if rng.u8(..3) == 0 {
-                config.weights.insert(sid, rng.i64(1..=3));
+                config.weights.insert(sid, rng.i64(0..=3));
             }
         }
     }

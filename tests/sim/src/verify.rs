@@ -184,6 +184,9 @@ impl<'a> Verdict<'a> {
             Request::GetChildren { path, .. } => self.tree.get_children(path, &[]).map(|view| {
                 response::write_children(&mut w, view.child_names());
             }),
+            Request::GetAcl { path } => self.tree.get_acl(path, &[]).map(|(acl, stat)| {
+                Response::Acl { acl, stat }.encode(&mut w);
+            }),
             Request::MultiRead(ops) => {
                 Response::Multi(self.tree.multi_read(ops, &[])).encode(&mut w);
                 Ok(())

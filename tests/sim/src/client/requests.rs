@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use zk_proto::quorum::Role;
 use zk_proto::{
-    Acl, CreateKind, CreateMode, CreateRequest, MultiOp, MultiReadOp, OpCode, Reader, Request, Response,
+    Acl, CreateKind, CreateMode, CreateRequest, Id, MultiOp, MultiReadOp, OpCode, Reader, Request, Response,
 };
 
 use crate::client::{Mood, State};
@@ -63,7 +63,7 @@ impl World {
         let other = self.register();
         let fleeting = format!("/d{}", self.rng.u8(..3));
         let watch = self.rng.bool();
-        match self.rng.u8(..26) {
+        match self.rng.u8(..32) {
             0 => Request::Create(create(CreateKind::Create, register, value, CreateMode::Persistent)),
             1..=5 => Request::SetData { path: register, data: Some(value), version: -1 },
             6 => Request::SetData { path: register, data: Some(value), version: self.rng.i32(..6) },
@@ -95,8 +95,19 @@ impl World {
                 let path = format!("/e{}-{}", self.rng.usize(..self.shape.clients), self.rng.u8(..2));
                 Request::Exists { path, watch }
             }
+            23 => Request::SetAcl { path: register, acl: self.some_acl(), version: -1 },
+            24 => Request::GetAcl { path: register },
+            25 => Request::Create(create(CreateKind::Container, "/k".into(), value, CreateMode::Container)),
+            26 => Request::Create(create(CreateKind::Create, "/k/x".into(), value, CreateMode::Persistent)),
+            27 => Request::Delete { path: "/k/x".into(), version: -1 },
             _ => Request::Multi(self.some_multi(register, other, fleeting, value)),
         }
+    }
+
+    /// Lists come and go, so that snapshots meet numbers they do not know yet.
+    fn some_acl(&mut self) -> Vec<Acl> {
+        let id = Id { scheme: "ip".into(), id: format!("10.0.0.{}", self.rng.u8(1..20)) };
+        vec![Acl { perms: self.rng.i32(1..32), id }]
     }
 
     fn some_multi(
@@ -107,10 +118,14 @@ impl World {
         value: Bytes,
     ) -> Vec<MultiOp> {
         let set = |path: String| MultiOp::SetData { path, data: Some(value.clone()), version: -1 };
-        match self.rng.u8(..3) {
+        let make =
+            |path: String, mode| MultiOp::Create(create(CreateKind::Create, path, value.clone(), mode));
+        match self.rng.u8(..5) {
             0 => vec![set(register), set(other)],
+            3 => vec![make(format!("{QUEUE}/m-"), CreateMode::EphemeralSequential), set(register)],
+            4 => vec![make(fleeting.clone(), CreateMode::Ephemeral), set(other)],
             1 => vec![
-                MultiOp::Create(create(CreateKind::Create, fleeting, value.clone(), CreateMode::Persistent)),
+                make(fleeting, CreateMode::Persistent),
                 MultiOp::Check { path: register.clone(), version: self.rng.i32(..8) },
                 set(register),
             ],

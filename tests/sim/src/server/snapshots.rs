@@ -27,7 +27,11 @@ impl World {
         }
         let head = process.member.node().tree().snapshot_head();
         let sessions = std::mem::replace(&mut process.old_sessions, head.sessions.clone());
+        let acls = std::mem::replace(&mut process.old_acls, head.acls.clone());
         let mut image = Image::begin(head);
+        if bug == Some(Bug::StaleAclsInSnapshot) {
+            image.acls = acls;
+        }
         if bug == Some(Bug::StaleSessionsInSnapshot) {
             image.sessions = sessions;
         }
