@@ -42,6 +42,11 @@ impl Disk {
         Ok(())
     }
 
+    /// Everything written so far survives a cut from now on.
+    pub fn sync(&self) -> Result<()> {
+        run(Command::new("sync").arg("-f").arg(&self.mount))
+    }
+
     /// Cuts the power. Processes that write to it get errors from now on.
     pub fn cut(&self) -> Result<()> {
         run(Command::new("perl").arg("-e").arg(CUT).arg(&self.mount))
