@@ -12,6 +12,9 @@ use anyhow::{Context, Result, ensure};
 /// A host's place on the switch, from 1.
 pub type Port = usize;
 
+/// Namespaces are called `<this><process id>-<count>-<port>`.
+const PREFIX: &str = "zoolog-test-";
+
 /// Hosts on one switch.
 #[derive(Debug)]
 pub struct Hosts {
@@ -25,7 +28,8 @@ impl Hosts {
     pub fn new(addresses: &[&str]) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         ensure!(rustix::process::geteuid().is_root(), "hosts of their own need root (network namespaces)");
-        let prefix = format!("zh{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        remove_leftovers()?;
+        let prefix = format!("{PREFIX}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut hosts = Self { switch: format!("{prefix}-sw"), names: Vec::new(), addresses: Vec::new() };
         ip(&["netns", "add", &hosts.switch]).context("a network namespace cannot be made")?;
         let switch = hosts.switch.clone();
@@ -85,6 +89,26 @@ impl Drop for Hosts {
             let _ = ip(&["netns", "del", name]);
         }
     }
+}
+
+/// Hosts whose process was killed before it could remove them, with what still runs on them.
+fn remove_leftovers() -> Result<()> {
+    let list = Command::new("ip").args(["netns", "list"]).output().context("ip (iproute2)")?;
+    for line in String::from_utf8_lossy(&list.stdout).lines() {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        let Some((pid, _)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')) else {
+            continue;
+        };
+        if pid.parse::<u32>().is_err() || std::path::Path::new("/proc").join(pid).exists() {
+            continue;
+        }
+        let pids = Command::new("ip").args(["netns", "pids", name]).output()?;
+        for pid in String::from_utf8_lossy(&pids.stdout).split_whitespace() {
+            let _ = Command::new("kill").args(["-9", pid]).status();
+        }
+        ip(&["netns", "del", name])?;
+    }
+    Ok(())
 }
 
 fn ip(args: &[&str]) -> Result<()> {

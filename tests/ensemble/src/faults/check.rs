@@ -37,7 +37,6 @@ pub fn check(diaries: &[Diary], finally: &Finally) -> Verdict {
     let mut verdict = Verdict::default();
     for diary in diaries {
         count(diary, &mut verdict);
-        verdict.wrong.extend(diary.failures.iter().cloned());
     }
     let ops: Vec<&Op> = diaries.iter().flat_map(|d| &d.ops).collect();
     let registers = versions(&ops, finally, &mut verdict.wrong);
@@ -48,6 +47,8 @@ pub fn check(diaries: &[Diary], finally: &Finally) -> Verdict {
         check_appended(diary, finally, &mut verdict.wrong);
     }
     check_ephemerals(diaries, finally, &mut verdict.wrong);
+    let failures: BTreeSet<&String> = diaries.iter().flat_map(|d| &d.failures).collect();
+    verdict.wrong.extend(failures.into_iter().cloned());
     if verdict.wrong.len() > LISTED_MAX {
         let more = verdict.wrong.len() - LISTED_MAX;
         verdict.wrong.truncate(LISTED_MAX);
