@@ -101,7 +101,7 @@ impl Disk {
             }
             Err(error) => {
                 tracing::warn!(%error, "the log cannot be cut to the leader's history");
-                Stored::Void { last_zxid: Some(last_zxid), recent }
+                Stored::Void { last_zxid: self.trusted(last_zxid), recent }
             }
         };
         Ok(LogReport::Reloaded { tree, stored })
@@ -127,13 +127,20 @@ impl Disk {
         let _alone = busy.lock();
         self.log = None;
         let (tree, last_zxid, recent) = self.load()?;
-        let last_zxid = Some(last_zxid).filter(|_| !self.is_untrusted);
-        Ok(LogReport::Reloaded { tree, stored: Stored::Void { last_zxid, recent } })
+        Ok(LogReport::Reloaded { tree, stored: Stored::Void { last_zxid: self.trusted(last_zxid), recent } })
+    }
+
+    /// A damaged history has no last zxid.
+    fn trusted(&self, last_zxid: i64) -> Option<i64> {
+        (!self.is_untrusted).then_some(last_zxid)
     }
 
     /// The tree the disk says, and the log open again.
     fn load(&mut self) -> Result<(Box<Tree>, i64, Vec<Entry>), StoreError> {
-        let Recovered { tree, last_zxid, recent, .. } = recovery::recover(&self.data, &self.config)?;
+        // What is damaged is set aside here as it is at the start: a server that was not trusted yet must not end.
+        let (recovered, _, distrust) = recovery::recover_member(&self.data, &self.config)?;
+        let Recovered { tree, last_zxid, recent, .. } = recovered;
+        self.is_untrusted = distrust.is_some();
         self.log = Some(self.data.open_log(self.options.clone())?);
         Ok((Box::new(tree), last_zxid, entries(recent)))
     }

@@ -277,7 +277,8 @@ fn read_entries(data: &DataDir, after: i64, upto: i64, factor: f64) -> Option<Ve
     let read = data.newest_snapshot_bytes().and_then(|size| {
         // Truncation is what is meant: a bound in whole bytes.
         let bytes_max = (size as f64 * factor) as u64;
-        data.read_after(after, upto, bytes_max)
+        // 0 is no limit (`ZKDatabase.getProposalsFromTxnLog`).
+        data.read_after(after, upto, if bytes_max == 0 { u64::MAX } else { bytes_max })
     });
     match read {
         Ok(entries) => entries.map(disk::entries),
