@@ -95,6 +95,7 @@ impl Disk {
         let cut = self.data.truncate(zxid);
         let (tree, last_zxid, recent) = self.load()?;
         let stored = match cut {
+            Ok(_) if self.is_untrusted => Stored::Void { last_zxid: None, recent },
             Ok(_) => {
                 tracing::info!(zxid = format_args!("0x{zxid:x}"), "the log is cut to the leader's history");
                 Stored::Truncated { last_zxid, recent }
@@ -113,6 +114,8 @@ impl Disk {
         let (snapshot, tail) = snapshots::write_whole(&self.data, &tree, &self.config)?;
         self.log = None;
         self.data.install_snapshot(snapshot, tail)?;
+        // It holds whatever this server has ever acknowledged: the leader's quorum formed without it.
+        self.trust()?;
         self.log = Some(self.data.open_log(self.options.clone())?);
         tracing::info!(
             zxid = format_args!("0x{zxid:x}"),

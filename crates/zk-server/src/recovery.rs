@@ -63,6 +63,7 @@ fn options(config: &Config) -> RecoverOptions {
     RecoverOptions {
         trust_empty_snapshot: config.snapshot_trust_empty,
         recent_max: config.ensemble.as_ref().map_or(0, |e| e.commit_log_count),
+        db_autocreate: config.ensemble.as_ref().is_none_or(|e| e.db_autocreate),
         ..Default::default()
     }
 }

@@ -6,9 +6,10 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use support::trio::{self, Trio};
-use support::{Client, create, data, dial, get, word};
+use support::{Client, create, create_with, data, dial, get, word};
 use zk_proto::Request;
 use zk_server::{Config, SystemProperties};
 
@@ -363,7 +364,7 @@ fn servers_are_restarted_in_turn() {
         let elsewhere = sid % 3 + 1;
         let mut client = trio.client(sid);
         let (session, passwd) = (client.session.session_id, client.session.passwd.clone());
-        client.call(&support::create_with(&format!("/mine-{sid}"), b"", 1)).unwrap();
+        client.call(&create_with(&format!("/mine-{sid}"), b"", 1)).unwrap();
         trio.stop(sid);
         trio.leader();
         let mut moved = Client::renew(trio.server(elsewhere).client, session, &passwd);
@@ -373,4 +374,77 @@ fn servers_are_restarted_in_turn() {
         trio.leader();
     }
     agree(&trio, &[1, 2, 3]);
+}
+
+/// Writes go on while a snapshot and what follows it are sent.
+#[test]
+fn an_empty_server_joins_under_load() {
+    logs();
+    let mut trio = Trio::new(3, 0, "4lw.commands.whitelist=*\nsnapCount=500\ncommitLogCount=50\n");
+    trio.start(1);
+    trio.start(2);
+    let leader = trio.leader();
+    let mut client = trio.client(leader);
+    for n in 0..500 {
+        client.call(&create(&format!("/n{n}"), &[7; 3000])).unwrap();
+    }
+    let stop = AtomicBool::new(false);
+    let written = std::thread::scope(|scope| {
+        let mut client = trio.client(1);
+        let stop = &stop;
+        let writer = scope.spawn(move || {
+            let mut n = 0;
+            while !stop.load(Ordering::Relaxed) {
+                client.call(&create(&format!("/w{n}"), b"under load")).unwrap();
+                client.call(&Request::Delete { path: format!("/n{}", n % 500), version: -1 }).ok();
+                n += 1;
+            }
+            n
+        });
+        trio.start(3);
+        trio.until("it follows", |trio| trio.mode(3).as_deref() == Some("follower"));
+        trio.abort(3);
+        trio.start(3);
+        trio.until("it follows again", |trio| trio.mode(3).as_deref() == Some("follower"));
+        stop.store(true, Ordering::Relaxed);
+        writer.join().unwrap()
+    });
+    agree(&trio, &[1, 2, 3]);
+    has(&mut trio.client(3), &format!("/w{}", written - 1), b"under load");
+    // Digests of the same moments are the same on all servers.
+    for _ in 0..300 {
+        client.call(&create_with("/s-", b"", 2)).unwrap();
+    }
+    agree(&trio, &[1, 2, 3]);
+    let digests = |sid: i64| {
+        let text = word(trio.server(sid).client, "hash");
+        text.lines().map(str::to_owned).rev().take(2).collect::<Vec<_>>()
+    };
+    assert!(
+        digests(3).len() == 2 && digests(1) == digests(3) && digests(2) == digests(3),
+        "{:?}",
+        digests(3)
+    );
+}
+
+#[test]
+fn an_empty_database_is_one_only_if_the_operator_says_so() {
+    logs();
+    let mut trio = Trio::new(3, 0, "db.autocreate=false\n");
+    for sid in 1..=3 {
+        std::fs::write(trio.server(sid).dir.join("initialize"), "").unwrap();
+        trio.start(sid);
+    }
+    trio.leader();
+    trio.client(1).call(&create("/a", b"x")).unwrap();
+    agree(&trio, &[1, 2, 3]);
+    trio.stop(2);
+    std::fs::remove_dir_all(trio.server(2).dir.join("version-2")).unwrap();
+    let other = if trio.leader() == 1 { 3 } else { 1 };
+    trio.stop(other);
+    // One with a history and one without are no majority: the leader is found when the third is back.
+    trio.start(2);
+    trio.start(other);
+    trio.leader();
+    has(&mut trio.client(2), "/a", b"x");
 }

@@ -45,6 +45,9 @@ pub struct Ensemble {
     pub notification_max_ms: u64,
     /// A server without a quorum serves clients that ask for reading only.
     pub read_only_mode: bool,
+    /// An empty data directory is a new database; with false only the file `initialize` says so, and without it this
+    /// server has no vote until a leader has synchronised it.
+    pub db_autocreate: bool,
     /// Where a change of the configuration is written; `None` if it came from no file, or without `reconfigEnabled`.
     pub files: Option<ConfigFiles>,
 }
@@ -164,6 +167,7 @@ impl Quorum {
             notification_min_ms: s.number_or("fastleader.minNotificationInterval", 200)?,
             notification_max_ms: s.number_or("fastleader.maxNotificationInterval", 60_000)?,
             read_only_mode: s.flag_or("readonlymode.enabled", false)?,
+            db_autocreate: s.flag_or("db.autocreate", true)?,
             files,
         })
     }

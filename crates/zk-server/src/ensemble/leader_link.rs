@@ -166,7 +166,14 @@ impl LeaderLink {
     }
 
     async fn run(&self, link: &Rc<Link>, hosts: &[HostPort]) -> Result<(), String> {
-        let stream = self.connect(link.sid, hosts).await.map_err(|e| format!("it cannot be reached: {e}"))?;
+        let stream = match self.connect(link.sid, hosts).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                // Dialling goes on for a while; whoever gives up says why.
+                tracing::debug!(leader = link.sid, %error, "the leader cannot be reached");
+                return Ok(());
+            }
+        };
         if self.options.keep_alive {
             let _ = socket2::SockRef::from(&stream).set_keepalive(true);
         }
@@ -283,7 +290,7 @@ impl LeaderLink {
         }
         self.link.borrow_mut().take();
         match outcome {
-            Ok(()) => tracing::info!(leader = link.sid, "the link to the leader ended"),
+            Ok(()) => tracing::debug!(leader = link.sid, "the link to the leader ended"),
             Err(why) => tracing::warn!(leader = link.sid, "closing the link to the leader: {why}"),
         }
         if link.snapshot.take().is_some() {

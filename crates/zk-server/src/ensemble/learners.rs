@@ -19,7 +19,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 use zk_proto::quorum::Packet;
-use zk_zab::{Input, LinkId};
+use zk_zab::{CloseReason, Input, LinkId};
 
 use super::Sink;
 use super::outgoing::{Chunks, Outgoing, Snapshots};
@@ -130,10 +130,16 @@ impl Learners {
         }
     }
 
-    pub(crate) fn close(&self, link: LinkId, reason: &dyn Display) {
+    pub(crate) fn close(&self, link: LinkId, reason: &CloseReason) {
         // Gone from here on: nothing more is said of it.
         let Some(link) = self.links.borrow_mut().remove(&link) else { return };
-        tracing::info!(peer = %link.peer, "closing a learner's link: {reason}");
+        match reason {
+            // Those who ask too early ask again and again.
+            CloseReason::NotLeading => {
+                tracing::debug!(peer = %link.peer, "closing a learner's link: {reason}")
+            }
+            _ => self.complain(link.peer, reason),
+        }
         link.outgoing.flush();
         link.outgoing.close();
     }

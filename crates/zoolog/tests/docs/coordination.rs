@@ -138,6 +138,7 @@ fn defaults() -> BTreeMap<&'static str, String> {
         ("emulate353TTLNodes", c.emulate_353_ttl_nodes.to_string()),
         ("closeSessionTxn.enabled", c.close_session_txn_enabled.to_string()),
         ("datadir.autocreate", c.datadir_autocreate.to_string()),
+        ("db.autocreate", "true; `false` counts in ensembles".to_owned()),
     ])
 }
 
