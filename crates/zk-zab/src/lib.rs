@@ -56,6 +56,8 @@
 //!   lets learners wait for it.
 //! - Within an epoch a learner of this project is truncated where Apache sends a snapshot; one whose log cannot be
 //!   truncated asks for a snapshot instead of exiting.
+//! - A learner activates no configuration of NEWLEADER that may not be committed, and a leader sends none; while a
+//!   reconfiguration is outstanding the epoch too needs a quorum of both configurations.
 //! - currentEpoch never falls behind the log, whose first record of an epoch waits for it.
 
 mod configs;

@@ -68,10 +68,12 @@ impl Leader {
         Ok(())
     }
 
-    /// A quorum of greetings, this server among them, fixes the epoch (`Leader.getEpochToPropose`).
+    /// A quorum of greetings, this server among them, fixes the epoch (`Leader.getEpochToPropose`). While a
+    /// reconfiguration is outstanding it takes a quorum of both, here and for the promises, unlike Apache's: otherwise
+    /// a leader of the old and one of the new configuration could be promised the same epoch.
     pub(super) fn try_epoch(&mut self, replica: &mut Replica) -> Result<(), Leave> {
         let greeted = self.learners.followers(replica.sid(), |link| !link.damaged);
-        if self.phase != Phase::Epoch || !replica.configs.active().is_quorum(&greeted) {
+        if self.phase != Phase::Epoch || !replica.configs.is_quorum(&greeted) {
             return Ok(());
         }
         if !replica.configs.active().is_voter(replica.sid()) {
@@ -145,7 +147,7 @@ impl Leader {
             self.start_sync(replica, id, last);
             return Ok(());
         }
-        if counts && replica.configs.active().is_voter(sid) {
+        if counts {
             self.promised.insert(sid);
         }
         Ok(self.try_sync(replica)?)
@@ -154,7 +156,7 @@ impl Leader {
     /// A quorum has promised: nobody of an older epoch can commit any more.
     fn try_sync(&mut self, replica: &mut Replica) -> Result<(), Leave> {
         let ready = self.phase == Phase::Promises && self.epoch_stored;
-        if !ready || !replica.configs.active().is_quorum(&self.promised) {
+        if !ready || !replica.configs.is_quorum(&self.promised) {
             return Ok(());
         }
         self.enter(Phase::Sync, replica.now_ms);

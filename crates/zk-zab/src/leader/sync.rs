@@ -172,7 +172,12 @@ impl Leader {
                 self.send_data(replica, id, PacketKind::Proposal, zxid, payload);
             }
         }
-        let config = replica.configs.last_seen().to_string();
+        // The last seen one until NEWLEADER's quorum has agreed on it (Z-1324). Afterwards a reconfiguration that is
+        // under way comes as the proposal it is: learners activate what NEWLEADER brings, and Apache's leader has
+        // them activate what may never be committed.
+        let configs = &replica.configs;
+        let config =
+            if self.phase == Phase::Broadcast { configs.active() } else { configs.last_seen() }.to_string();
         self.send_data(replica, id, PacketKind::NewLeader, zxid::of(self.epoch, 0), config.into());
     }
 

@@ -97,7 +97,11 @@ impl Learner {
 
     /// UPTODATE: a quorum has the history, clients may be served.
     pub(super) fn on_up_to_date(&mut self, replica: &mut Replica) -> Result<(), Leave> {
-        if let Some(config) = self.new_leader.take().and_then(|new| new.config) {
+        // One that is proposed in this epoch and not committed yet waits for its COMMITANDACTIVATE: what counts at one
+        // server and not at a quorum would spread by votes, and undo what was committed.
+        let (begin, committed) = (zxid::of(self.epoch, 0), replica.history.last_committed());
+        let config = self.new_leader.take().and_then(|new| new.config);
+        if let Some(config) = config.filter(|config| config.version <= begin || config.version <= committed) {
             replica.activate_config(&config, self.leader, None, self.observer)?;
         }
         if let Some(config) = replica.configs.forget_older_than(zxid::of(self.epoch, 0)).cloned() {

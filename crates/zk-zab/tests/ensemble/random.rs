@@ -6,7 +6,7 @@ use zk_zab::Options;
 
 use crate::world::{World, config};
 
-/// Seeds of an everyday run; `ZAB_SEEDS` asks for more, `ZAB_SEED` for one.
+/// Seeds of an everyday run; `ZAB_SEEDS` asks for more, from `ZAB_FROM` on, and `ZAB_SEED` for one.
 const SEEDS: u64 = 150;
 
 fn live(seed: u64) {
@@ -126,8 +126,9 @@ fn whatever_happens_nothing_committed_is_lost_and_all_agree() {
     if let Some(seed) = std::env::var("ZAB_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return live(seed);
     }
-    let seeds = std::env::var("ZAB_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
-    for seed in 0..seeds {
+    let number = |key| std::env::var(key).ok().and_then(|n| n.parse().ok());
+    let from: u64 = number("ZAB_FROM").unwrap_or(0);
+    for seed in from..from + number("ZAB_SEEDS").unwrap_or(SEEDS) {
         if std::panic::catch_unwind(|| live(seed)).is_err() {
             panic!("ZAB_SEED={seed} lives it again, ZAB_TRACE=1 tells it");
         }

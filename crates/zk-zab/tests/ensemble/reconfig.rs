@@ -1,9 +1,9 @@
 //! Reconfiguration (rule 14): one at a time, a quorum of old and new, the designated leader takes over.
 
-use zk_proto::quorum::{Config, PeerState, Sid};
-use zk_zab::{Effect, Role};
+use zk_proto::quorum::{Config, PacketKind, PeerState, Sid};
+use zk_zab::{Effect, Role, Stored};
 
-use crate::solo::{Solo, stable};
+use crate::solo::{Solo, stable, z};
 use crate::world::{World, config, options};
 
 fn world(voters: &[Sid], observers: &[Sid]) -> World {
@@ -165,4 +165,36 @@ fn servers_that_disagree_on_who_votes_come_to_rest() {
     assert_eq!(answers(&mut solo, 4), 1, "that is another question");
     solo.pass(200);
     assert_eq!(answers(&mut solo, 4), 1, "the answer may have been lost");
+}
+
+/// Rule 14: what is proposed and not committed is activated nowhere, not even by who joins meanwhile.
+#[test]
+fn rule_14_a_joiner_activates_nothing_that_is_not_committed() {
+    let mut world = world(&[1, 2, 3, 4, 5], &[]);
+    world.write(1);
+    world.crash(1);
+    for sid in [2, 3, 4, 5] {
+        world.node(sid).held_disk = true;
+    }
+    let zxid = world.propose_config(config(&[1, 2, 3], &[4, 5])).unwrap();
+    world.quiesce();
+    world.start(1);
+    world.run(200);
+    assert_eq!(world.node(1).role, Role::Following { leader: 5 });
+    assert_eq!(world.status(1).config_seen_version, zxid);
+    assert_eq!(world.status(1).config_version, 0x1_0000_0000);
+    // And with an original as leader, whose NEWLEADER says it.
+    let mut options = options(1);
+    options.reconfig_enabled = true;
+    let mut solo = Solo::joining_with(options, stable(1, &[]));
+    solo.leader_info(5);
+    solo.stored(Stored::AcceptedEpoch { epoch: 5 });
+    solo.leader_says(PacketKind::Diff, 0);
+    let mut outstanding = config(&[1, 2], &[]);
+    outstanding.version = z(5, 3);
+    solo.leader_sends(PacketKind::NewLeader, z(5, 0), outstanding.to_string());
+    solo.stored(Stored::CurrentEpoch { epoch: 5 });
+    solo.leader_says(PacketKind::UpToDate, -1);
+    let status = solo.peer.status();
+    assert_eq!((status.config_version, status.config_seen_version), (0, z(5, 3)));
 }
