@@ -1,4 +1,4 @@
-//! The coordination server's shell: configuration, listener, connections, threads, four-letter words.
+//! The coordination server's shell: configuration, listeners, connections, other servers, threads, four-letter words.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -11,8 +11,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! What decides anything is in `zk-node`; here its effects are carried out. Threads: one for the node and all
-//! connections, one for the log (append, fsync, report), one for each snapshot while it is written.
+//! What decides anything is in `zk-node` and `zk-zab`; here their effects are carried out. Threads: one for the node,
+//! all connections and all links to other servers; one for the disk (append, fsync, report, and whatever replaces the
+//! history); one for each snapshot while it is written.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -39,7 +40,9 @@ mod snapshots;
 mod clock;
 mod four_letter;
 
-pub use config::{Config, ConfigError, DocumentedKey, SystemProperties, documented_keys};
+pub use config::{
+    Config, ConfigError, ConfigFiles, DocumentedKey, Ensemble, SystemProperties, documented_keys,
+};
 pub use error::{ServerError, StartError};
 pub use four_letter::Whitelist;
 pub use handle::{Handle, start};
