@@ -18,7 +18,7 @@ const HANG: Duration = Duration::from_secs(8);
 /// What a program may contain, depending on who takes part.
 #[derive(Debug, Clone, Copy)]
 pub struct Taste {
-    /// create2 inside a multi: releases before 3.7.2 and 3.8.2 lose it when they lead (Z-4026).
+    /// create2 inside a multi: releases before 3.7.2 and 3.8.2 lose it when a newer Apache server leads (Z-4026).
     pub create2_in_multi: bool,
 }
 
@@ -35,8 +35,8 @@ pub struct Done {
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     pub port: u16,
-    /// Whether it takes writes whose body is cut off. Apache's leader gives the zxid of such a write away twice and
-    /// stops answering (3.9.3), and its followers forward them.
+    /// Whether it takes writes whose body is cut off. Apache's followers forward them, and an Apache leader gives the
+    /// zxid of such a write away twice and stops answering (3.9.3).
     pub takes_nonsense: bool,
 }
 
