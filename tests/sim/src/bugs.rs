@@ -168,7 +168,7 @@ pub fn suits(bug: Bug, shape: &mut crate::shape::Shape, rng: &mut Rng) {
             shape.commit_log_count = 2;
             shape.snap_count = 10;
             shape.snapshots_kept = 1;
-            shape.piece_ms = 40;
+            shape.piece_ms = shape.tick_ms / 12;
         }
         _ => {}
     }

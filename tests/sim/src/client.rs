@@ -66,6 +66,10 @@ pub struct Client {
     /// Names it was told of, to delete.
     own: Vec<String>,
     pub mood: Mood,
+    /// The request of the last step of [`Mood::Final`].
+    final_xid: i32,
+    /// It has asked to close its session and will not take it up again.
+    is_closing: bool,
     /// The server of the connection.
     pub server: i64,
 }
@@ -88,6 +92,8 @@ impl Client {
             serial: 0,
             own: Vec::new(),
             mood: Mood::Busy,
+            final_xid: 0,
+            is_closing: false,
             server: 0,
         }
     }
@@ -102,6 +108,7 @@ impl Client {
 
     fn forget_session(&mut self) {
         self.session = None;
+        self.is_closing = false;
         (self.last_zxid, self.next_xid) = (0, 1);
         self.data.clear();
         self.exist.clear();
@@ -236,6 +243,9 @@ impl World {
         for op in std::mem::take(&mut client.outstanding) {
             self.history.ops[op].outcome = Outcome::Lost;
         }
+        if self.clients[index].is_closing {
+            self.clients[index].forget_session();
+        }
     }
 
     fn client_sends(&mut self, index: usize, key: ConnKey, xid: i32, request: &Request) {
@@ -253,6 +263,7 @@ impl World {
         let Some(session) = &client.session else { return };
         let xid = client.next_xid;
         client.next_xid += 1;
+        client.is_closing = request == Request::CloseSession;
         client.outstanding.push_back(self.history.ops.len());
         let op = Op {
             client: index,
@@ -400,7 +411,7 @@ impl World {
         if matches!(request, Request::Sync { .. }) && header.err == 0 {
             self.check_sync(index, floor, header.zxid, sent_ms);
         }
-        self.client_learns(index, key, &request, header.err, &body);
+        self.client_learns(index, key, header.xid, &request, header.err, &body);
     }
 
     /// A sync of a leader that is not deposed shows everything that was answered before it.
@@ -420,5 +431,5 @@ pub fn is_recorded(op: OpCode) -> bool {
 }
 
 fn client_may_ask(client: &Client, pipeline: usize) -> bool {
-    client.pending_watches.is_none() && client.outstanding.len() < pipeline
+    client.pending_watches.is_none() && !client.is_closing && client.outstanding.len() < pipeline
 }

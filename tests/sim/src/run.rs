@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fastrand::Rng;
-use zk_proto::quorum::{Role as Part, Sid};
+use zk_proto::quorum::{Role as Part, Sid, zxid};
 use zk_tree::{SnapshotCursor, Tree};
 use zk_zab::Role;
 
@@ -102,6 +102,10 @@ pub fn live(mut world: World) -> Counts {
     Verdict::check(&world, first_tree());
     let committed = world.oracle.committed.len() as u64;
     world.counts.add_many("committed", committed);
+    if let Some(counter_max) = world.shape.counter_max {
+        let ended = world.oracle.committed.iter().filter(|z| zxid::counter(**z) == counter_max).count();
+        world.counts.add_many("epoch used up", ended as u64);
+    }
     world.counts.add_many("requests", world.history.ops.len() as u64);
     world.counts
 }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use zk_node::{ConnId, Durable, Effects, Input, Member, Now};
-use zk_proto::quorum::{Config, Packet, Sid};
+use zk_proto::quorum::{Config, Packet, Sid, zxid};
 use zk_tree::{AclList, SnapshotCursor, Tree, TreeConfig};
 use zk_zab::{LinkId, Role, Stable, Stored};
 
@@ -235,6 +235,7 @@ impl World {
             init_limit: shape.init_limit,
             sync_limit: shape.sync_limit,
             commit_log_count: shape.commit_log_count,
+            counter_max: shape.counter_max.unwrap_or(zxid::COUNTER_MAX),
             reconfig_enabled: shape.reconfig,
             notification_min_ms: shape.tick_ms.min(200),
             notification_max_ms: 2000,

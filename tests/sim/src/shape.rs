@@ -71,8 +71,8 @@ impl Shape {
             safety_ms: rng.u64(10_000..=30_000),
             delay_ms: if fast { (0, 3) } else { (1, tick_ms / 10) },
             fsync_ms: if rng.bool() { (0, 3) } else { (1, tick_ms / 10) },
-            piece_ms: *pick(&mut rng, &[4, 4, 40]),
-            counter_max: (rng.u8(..8) == 0).then(|| rng.i64(20..=60)),
+            piece_ms: *pick(&mut rng, &[4, 4, tick_ms / 12]),
+            counter_max: (rng.u8(..8) == 0).then(|| rng.i64(20..=300)),
             faults: FaultKind::ALL.to_vec(),
             bug: None,
         }

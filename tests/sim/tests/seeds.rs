@@ -38,7 +38,7 @@ fn ensembles_keep_their_promises_and_everything_happens() {
     let disks = ["damaged start", "disk full", "fsync failed", "snapshot taken", "snapshot cancelled"];
     let clients =
         ["session moved", "session expired", "session abandoned", "watches set again", "watch fired"];
-    let others = ["reconfig done", "configuration activated", "snapshot stream broken"];
+    let others = ["reconfig done", "configuration activated", "snapshot stream broken", "epoch used up"];
     let all = [&roles[..], &syncs, &disks, &clients, &others].concat();
     for what in all.into_iter().chain(FaultKind::names()) {
         assert!(counts.get(what) > 0, "{SEEDS} seeds and never a {what:?}: {counts}");

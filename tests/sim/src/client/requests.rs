@@ -175,19 +175,23 @@ impl World {
             _ => return,
         };
         self.clients[index].mood = Mood::Final { step: step + 1 };
+        self.clients[index].final_xid = self.clients[index].next_xid;
         self.client_asks(index, key, request);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "an answer and its request")]
     pub(super) fn client_learns(
         &mut self,
         index: usize,
         key: ConnKey,
+        xid: i32,
         request: &Request,
         err: i32,
         body: &Bytes,
     ) {
         if let Mood::Final { step } = self.clients[index].mood
             && step < 6
+            && xid == self.clients[index].final_xid
         {
             let next = if err == 0 && step % 2 == 1 { step + 1 } else { 0 };
             self.clients[index].mood = Mood::Final { step: next };

@@ -206,6 +206,11 @@ impl World {
     }
 
     fn become_role(&mut self, sid: Sid, role: Role) {
+        // What a leader has committed in the very step that ends its role. (A follower that is to lead next applies
+        // its tail in that step, which shows it to nobody.)
+        if matches!(self.servers[&sid].role(), Some(Role::Leading { .. })) {
+            self.after_step(sid);
+        }
         say!(self, sid, "is {role:?}");
         let Some(process) = self.process(sid) else { return };
         process.role = role;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use zk_proto::Reader;
 use zk_proto::quorum::{Packet, PacketKind, Sid, zxid};
-use zk_tree::SnapshotCursor;
+use zk_tree::{SnapshotCursor, Tree};
 use zk_zab::LinkId;
 
 use crate::bugs::{self, Bug};
@@ -15,8 +15,10 @@ use crate::say;
 use crate::server::{Copying, Own, serves};
 use crate::world::{Event, World};
 
-/// Nodes in one piece, so that a tree changes between the pieces.
-const NODES_AT_ONCE: usize = 6;
+/// Nodes in one piece, so that a tree changes between the pieces, which are not too many.
+fn piece(tree: &Tree) -> usize {
+    (tree.node_count() / 16).max(6)
+}
 
 impl World {
     pub(super) fn begin_copy(&mut self, sid: Sid) {
@@ -64,7 +66,7 @@ impl World {
         let Some(process) = self.process(sid) else { return false };
         let tree = process.member.node().tree();
         let Some((image, cursor)) = &mut process.copy else { return false };
-        if !Image::read(tree, cursor, NODES_AT_ONCE, &mut image.nodes) {
+        if !Image::read(tree, cursor, piece(tree), &mut image.nodes) {
             return true;
         }
         let last = tree.last_zxid();
@@ -84,7 +86,7 @@ impl World {
         let Some(link) = process.links.get_mut(&key) else { return false };
         if let Some((_, cursor)) = &mut link.stream {
             let mut nodes = Vec::new();
-            let done = Image::read(tree, cursor, NODES_AT_ONCE, &mut nodes);
+            let done = Image::read(tree, cursor, piece(tree), &mut nodes);
             self.send(key, sid, Message::SnapshotNodes(Rc::new(nodes)));
             if done {
                 self.end_stream(sid, key);
