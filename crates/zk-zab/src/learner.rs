@@ -18,7 +18,7 @@ use zk_proto::quorum::{Config, Packet, PacketKind, Sid, zxid};
 
 use crate::effect::Effect;
 use crate::input::Stored;
-use crate::replica::{Leave, Replica};
+use crate::replica::{Leave, Next, Replica};
 
 /// Packets that may wait for the disk to be rewritten; a leader sends no more than a part of its log meanwhile.
 const WAITING_MAX: usize = 1 << 20;
@@ -64,6 +64,10 @@ pub(crate) struct Learner {
     /// When to dial again, and how often it has been tried.
     dial_ms: Option<u64>,
     dials: u32,
+    /// Links the leader closed without having said anything.
+    refusals: u32,
+    /// The leader's last word on the mesh was a vote for another server.
+    is_elsewhere: bool,
     epoch: i64,
     /// Where the history is to end after a TRUNC or SNAP.
     rewrite_to: i64,
@@ -88,6 +92,8 @@ impl Learner {
             heard_ms: replica.now_ms,
             dial_ms: None,
             dials: 1,
+            refusals: 0,
+            is_elsewhere: false,
             epoch: 0,
             rewrite_to: 0,
             waiting: VecDeque::new(),
@@ -180,7 +186,8 @@ impl Learner {
             return Ok(());
         }
         let leader = self.leader;
-        Err(Leave::look(format!("nothing was heard of the leader {leader} for {silent_ms} ms")))
+        let why = format!("nothing was heard of the leader {leader} for {silent_ms} ms");
+        Err(Leave { why, next: Next::LookWithout(leader) })
     }
 
     pub(crate) fn check(&self, replica: &Replica) {

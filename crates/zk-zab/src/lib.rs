@@ -48,7 +48,7 @@
 //!
 //! # Where this differs from Apache
 //!
-//! - A silent link between two servers of this project is given up after a third of syncLimit; they know each other
+//! - A silent link between two servers of this project is given up after 0.3 of syncLimit; they know each other
 //!   by a mark behind what Apache reads of FOLLOWERINFO and LEADERINFO.
 //! - A leader that meets a voter which has promised a later epoch gives way: that voter could never follow it.
 //! - A leader whose voters have visibly changed their minds does not wait for initLimit.

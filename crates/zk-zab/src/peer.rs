@@ -268,6 +268,10 @@ impl Peer {
         self.become_looking();
         self.appointed = match next {
             Next::Look => None,
+            Next::LookWithout(silent) => {
+                self.election.mesh_down(self.replica.now_ms, silent);
+                None
+            }
             Next::Designated(leader) => Some(leader),
         };
     }

@@ -25,6 +25,8 @@ pub(crate) struct Leave {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Look,
+    /// That server has gone silent: nobody waits for its vote before it is heard again.
+    LookWithout(Sid),
     /// A reconfiguration names the next leader: no election (`QuorumPeer.updateVote`).
     Designated(Sid),
 }
@@ -116,11 +118,11 @@ impl Replica {
         self.options.tick_ms * self.options.init_limit
     }
 
-    /// How long a link may be silent: `tickTime × syncLimit`, and a third of it between servers of ours, which have
-    /// no pauses to allow for.
+    /// How long a link may be silent: `tickTime × syncLimit`, and less than a third of it between servers of
+    /// ours, which have no pauses to allow for: with the election that follows it is a third.
     pub(crate) fn silence_ms(&self, ours: bool) -> u64 {
         let limit = self.options.tick_ms * self.options.sync_limit;
-        if ours { (limit / 3).max(1) } else { limit }
+        if ours { (limit * 3 / 10).max(1) } else { limit }
     }
 
     /// How often a leader says something on a link: twice a tick as Apache, and at least three times within what the

@@ -15,6 +15,9 @@ const REDIAL_MS: u64 = 100;
 /// Dials that may fail while the election mesh says that the leader's host is gone as well.
 const DIALS_TO_THE_DEAD: u32 = 3;
 
+/// Links that may be closed unanswered: a leader that is not one yet opens no port, or lets learners wait.
+const REFUSALS_MAX: u32 = 3;
+
 /// An epoch has 31 bits in ACKEPOCH.
 const EPOCH_MAX: i64 = i32::MAX as i64 - 1;
 
@@ -50,6 +53,12 @@ impl Learner {
         if !leader_heard && self.dials >= DIALS_TO_THE_DEAD {
             return Err(Leave::look(format!("the leader {leader} can neither be reached nor heard")));
         }
+        if self.phase == Phase::Greeting {
+            self.refusals += 1;
+        }
+        if self.is_elsewhere || self.refusals >= REFUSALS_MAX {
+            return Err(Leave::look(format!("server {leader} does not lead")));
+        }
         self.phase = Phase::Dialling;
         self.dial_ms = Some(replica.now_ms + REDIAL_MS);
         Ok(())
@@ -67,16 +76,19 @@ impl Learner {
         Ok(())
     }
 
-    /// The leader says on the mesh that it is something else.
+    /// The leader says on the mesh what it is. A vote for another server may be from before the one that counted, so
+    /// it tells only together with a link that does not come about. Once it follows somebody it does not say so by
+    /// itself: that vote may be its last word.
     pub(crate) fn on_leaders_vote(&mut self, notification: &Notification) -> Result<(), Leave> {
-        let undecided = matches!(self.phase, Phase::Dialling | Phase::Greeting);
-        let elsewhere = match notification.state {
-            PeerState::Leading => false,
-            PeerState::Looking => notification.leader != self.leader && self.dials > 1,
-            PeerState::Following | PeerState::Observing => true,
-        };
-        if undecided && elsewhere {
-            return Err(Leave::look(format!("server {} does not lead", self.leader)));
+        if !matches!(self.phase, Phase::Dialling | Phase::Greeting) {
+            return Ok(());
+        }
+        match notification.state {
+            PeerState::Leading => self.is_elsewhere = false,
+            PeerState::Looking => self.is_elsewhere = notification.leader != self.leader,
+            PeerState::Following | PeerState::Observing => {
+                return Err(Leave::look(format!("server {} does not lead", self.leader)));
+            }
         }
         Ok(())
     }
