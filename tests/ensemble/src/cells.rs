@@ -11,6 +11,7 @@ use testkit::wait_until;
 use zk_client::{CreateMode, ErrorCode, ZkClient, ZkError, open_acl};
 
 use crate::client::{connect, make};
+use crate::damage::files;
 use crate::tree::Tree;
 
 /// Beyond Apache's 500 transactions in memory.
@@ -159,29 +160,19 @@ async fn make_orphans(ensemble: &Ensemble, leader: Id, zk: &ZkClient) -> Result<
     Ok(())
 }
 
-fn newest_log(ensemble: &Ensemble, id: Id) -> Option<PathBuf> {
-    files(ensemble, id, "log.").ok()?.pop().map(|(_, path)| path)
+fn version_2(ensemble: &Ensemble, id: Id) -> PathBuf {
+    ensemble.member(id).data().join("version-2")
 }
 
-/// Log or snapshot files with the zxid in their names, oldest first.
-fn files(ensemble: &Ensemble, id: Id, prefix: &str) -> Result<Vec<(i64, PathBuf)>> {
-    let dir = ensemble.member(id).data().join("version-2");
-    let mut files: Vec<(i64, PathBuf)> = std::fs::read_dir(dir)?
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let zxid = path.file_name()?.to_str()?.strip_prefix(prefix)?.to_owned();
-            Some((i64::from_str_radix(&zxid, 16).ok()?, path))
-        })
-        .collect();
-    files.sort();
-    Ok(files)
+fn newest_log(ensemble: &Ensemble, id: Id) -> Option<PathBuf> {
+    files(&version_2(ensemble, id), "log.").ok()?.pop().map(|(_, path)| path)
 }
 
 /// What autopurge does: the beginning of the history goes, and whoever lacks it needs a snapshot. The log that was begun
 /// before the newest snapshot stays, as it may hold what the snapshot lacks.
 fn remove_old_logs(ensemble: &Ensemble, id: Id) -> Result<()> {
-    let (snapshot, _) = files(ensemble, id, "snapshot.")?.pop().context("no snapshot")?;
-    let mut logs = files(ensemble, id, "log.")?;
+    let (snapshot, _) = files(&version_2(ensemble, id), "snapshot.")?.pop().context("no snapshot")?;
+    let mut logs = files(&version_2(ensemble, id), "log.")?;
     logs.retain(|(zxid, _)| *zxid <= snapshot);
     ensure!(
         logs.pop().is_some() && !logs.is_empty(),

@@ -9,6 +9,7 @@
 
 pub mod cells;
 pub mod client;
+pub mod damage;
 pub mod faults;
 pub mod hostile;
 pub mod hosts;

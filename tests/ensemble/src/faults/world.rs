@@ -12,6 +12,7 @@ use testkit::ensemble::{Ensemble, Id};
 use testkit::{Kind, Mode, Role, Settings, Site, wait_until};
 
 use super::plan::{Fault, pairs};
+use crate::damage::{files, flip_bit};
 use crate::hosts::Hosts;
 
 /// The time within which the ensemble must be whole again after any fault.
@@ -221,25 +222,14 @@ impl World {
     fn flip(&mut self, id: Id, prefix: &str, rng: &mut Rng) -> Result<String> {
         self.ensemble.kill(id)?;
         let dir = self.ensemble.member(id).data().join("version-2");
-        let mut files: Vec<(i64, PathBuf)> = std::fs::read_dir(&dir)?
-            .filter_map(|entry| {
-                let path = entry.ok()?.path();
-                let zxid = path.file_name()?.to_str()?.strip_prefix(prefix)?.to_owned();
-                Some((i64::from_str_radix(&zxid, 16).ok()?, path))
-            })
-            .collect();
-        files.sort();
-        let Some((_, path)) = files.pop() else { return Ok(format!("server {id} has no {prefix}*")) };
+        let Some((_, path)) = files(&dir, prefix)?.pop() else {
+            return Ok(format!("server {id} has no {prefix}*"));
+        };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut bytes = std::fs::read(&path)?;
-        let end = bytes.iter().rposition(|b| *b != 0).unwrap_or(0);
-        if end < 32 {
-            return Ok(format!("server {id}: {name} is empty"));
-        }
-        let at = rng.usize(16..end);
-        bytes[at] ^= 1 << rng.u32(0..8);
-        std::fs::OpenOptions::new().write(true).open(&path)?.write_all_at(&bytes[at..=at], at as u64)?;
-        Ok(format!("server {id}, {name} byte {at} of {end}"))
+        Ok(match flip_bit(&path, rng)? {
+            Some((at, end)) => format!("server {id}, {name} byte {at} of {end}"),
+            None => format!("server {id}: {name} is empty"),
+        })
     }
 
     /// Starts what is down and waits until everybody serves: the only help an ensemble may need.
