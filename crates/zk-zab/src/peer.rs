@@ -353,7 +353,11 @@ impl Peer {
         if leader.gives_way() {
             return false;
         }
-        let synced = leader.links().map(|(_, link)| link).filter(|link| link.synced() && !link.observer);
+        // Who has become an observer is about to come again as one, and then gives no acks.
+        let active = self.replica.configs.active();
+        let observes = |sid| active.members.contains_key(&sid) && !active.is_voter(sid);
+        let synced = leader.links().map(|(_, link)| link);
+        let synced = synced.filter(|link| link.synced() && !link.observer && !observes(link.sid));
         config.is_quorum(&synced.map(|link| link.sid).chain([self.replica.sid()]).collect())
     }
 
