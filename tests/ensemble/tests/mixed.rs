@@ -226,12 +226,7 @@ async fn members_come_and_go() -> Result<()> {
 
     // The leader goes: somebody else leads, and it is out.
     reconfig(&zk, None, Some("3")).await?;
-    let next = wait_until("another leader", Duration::from_secs(30), || {
-        ensemble.running().into_iter().find(|id| *id != 3 && ensemble.mode(*id) == Some(Mode::Leader))
-    })
-    .with_context(|| ensemble.logs())?;
-    ensemble.kill(3)?;
-    ensemble.await_serving()?;
+    let next = successor(&mut ensemble, 3)?;
     make_some(&zk).await?;
 
     // Ours leads and takes in an Apache server.
@@ -241,6 +236,7 @@ async fn members_come_and_go() -> Result<()> {
         ensemble.start(next)?;
         ensemble.await_serving()?;
     }
+    ensure!(ensemble.leader()? == new, "server {new} was to lead");
     println!("  server {new} ({ours}) {:?}", ensemble.mode(new));
     let newest = ensemble.add(Kind::Apache("3.9.3"), &[1, 2, new])?;
     ensemble.start(newest)?;
@@ -252,7 +248,25 @@ async fn members_come_and_go() -> Result<()> {
     println!("  {}", String::from_utf8_lossy(&config).replace('\n', " "));
     make_some(&zk).await?;
     tree::all_equal(&ensemble).await?;
+
+    // Our leader is taken out in its turn.
+    reconfig(&zk, None, Some(&new.to_string())).await?;
+    let next = successor(&mut ensemble, new)?;
+    println!("  server {next} ({}) leads", ensemble.member(next).kind);
+    make_some(&zk).await?;
+    tree::all_equal(&ensemble).await?;
     Ok(zk.close().await?)
+}
+
+/// Waits until another server leads than the one that was removed, which is then stopped.
+fn successor(ensemble: &mut Ensemble, removed: Id) -> Result<Id> {
+    let leads = |id: &Id| *id != removed && ensemble.mode(*id) == Some(Mode::Leader);
+    let next =
+        wait_until("another leader", Duration::from_secs(30), || ensemble.running().into_iter().find(leads))
+            .with_context(|| ensemble.logs())?;
+    ensemble.kill(removed)?;
+    ensemble.await_serving()?;
+    Ok(next)
 }
 
 async fn make_some(zk: &zk_client::ZkClient) -> Result<()> {
