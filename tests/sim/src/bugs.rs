@@ -170,6 +170,10 @@ pub fn suits(bug: Bug, shape: &mut crate::shape::Shape, rng: &mut Rng) {
             shape.snapshots_kept = 1;
             shape.piece_ms = shape.tick_ms / 12;
         }
+        Bug::AmnesiacVote => {
+            shape.faults =
+                vec![FaultKind::LostDisk, FaultKind::KillLeader, FaultKind::PowerCut, FaultKind::Isolate];
+        }
         _ => {}
     }
     shape.bug = Some(bug);

@@ -181,7 +181,7 @@ impl World {
         match kind {
             FaultKind::Kill | FaultKind::PowerCut => self.stop(sid, kind == FaultKind::PowerCut),
             FaultKind::KillLeader => match self.leader() {
-                Some(leader) => self.stop(leader, self.now_ms() % 2 == 0),
+                Some(leader) => self.stop(leader, self.now_ms().is_multiple_of(2)),
                 None => false,
             },
             FaultKind::PowerCutAll => {

@@ -10,8 +10,7 @@ use sim::run::{Failure, attempt, hunt, run_seed, with_bug};
 use sim::shape::Shape;
 use sim::transcript::Transcript;
 
-const USAGE: &str =
-    "sim --seeds FROM..TO [--jobs N] [--keep-going] | sim --seed N [--lines N] | sim --bugs [--within SEEDS]";
+const USAGE: &str = "sim --seeds FROM..TO [--jobs N] [--keep-going] [--show COUNT] | sim --seed N [--lines N] | sim --bugs [--within SEEDS]";
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -30,7 +29,7 @@ fn main() {
         return one(shape, number("--lines").unwrap_or(2000) as usize);
     }
     if args.iter().any(|a| a == "--bugs") {
-        return bugs(number("--within").unwrap_or(300), value("--only"));
+        return bugs(number("--within").unwrap_or(1000), value("--only"));
     }
     let range = value("--seeds").and_then(|v| {
         let (from, to) = v.split_once("..")?;
@@ -43,7 +42,8 @@ fn main() {
     let jobs = number("--jobs").unwrap_or(2).max(1);
     let keep_going = args.iter().any(|a| a == "--keep-going");
     let began = Instant::now();
-    let (counts, failures, done) = many(range, jobs, keep_going);
+    let show = value("--show");
+    let (counts, failures, done) = many(range, jobs, keep_going, show.as_deref());
     println!("{done} seeds in {} s: {counts}", began.elapsed().as_secs());
     if !failures.is_empty() {
         println!("{} failed", failures.len());
@@ -89,7 +89,12 @@ fn bugs(within: u64, only: Option<String>) {
     }
 }
 
-fn many(range: std::ops::Range<u64>, jobs: u64, keep_going: bool) -> (Counts, Vec<Failure>, u64) {
+fn many(
+    range: std::ops::Range<u64>,
+    jobs: u64,
+    keep_going: bool,
+    show: Option<&str>,
+) -> (Counts, Vec<Failure>, u64) {
     let (next, done, stop) = (AtomicU64::new(range.start), AtomicU64::new(0), AtomicBool::new(false));
     let counts = Mutex::new(Counts::default());
     let failures = Mutex::new(Vec::new());
@@ -102,7 +107,12 @@ fn many(range: std::ops::Range<u64>, jobs: u64, keep_going: bool) -> (Counts, Ve
                         return;
                     }
                     match run_seed(seed) {
-                        Ok(found) => counts.lock().unwrap_or_else(|e| e.into_inner()).merge(&found),
+                        Ok(found) => {
+                            if let Some(what) = show.filter(|what| found.get(what) > 0) {
+                                println!("seed {seed}: {what} {}", found.get(what));
+                            }
+                            counts.lock().unwrap_or_else(|e| e.into_inner()).merge(&found);
+                        }
                         Err(failure) => {
                             if keep_going {
                                 println!("seed {seed}: {}", failure.what);

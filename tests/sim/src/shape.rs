@@ -52,6 +52,10 @@ impl Shape {
         let reconfig = rng.u8(..4) == 0;
         let fast = rng.bool();
         let tick_ms = *pick(&mut rng, &[100, 200, 500]);
+        let (clients, think_ms) = (rng.usize(2..=6), *pick(&mut rng, &[10, 30, 100]));
+        // An epoch that is used up within some seconds, not at once.
+        let writes_a_second = 500 * clients as i64 / think_ms as i64;
+        let counter_max = writes_a_second.max(10) * rng.i64(3..=10);
         Self {
             seed,
             config: config(&mut rng, voters, observers),
@@ -64,15 +68,15 @@ impl Shape {
             snap_count: *pick(&mut rng, &[10, 30, 100, 100_000]),
             snapshots_kept: rng.usize(1..=3),
             outstanding_limit: *pick(&mut rng, &[3, 20, 1000]),
-            clients: rng.usize(2..=6),
-            think_ms: *pick(&mut rng, &[10, 30, 100]),
+            clients,
+            think_ms,
             pipeline: *pick(&mut rng, &[1, 2, 8]),
             closes: *pick(&mut rng, &[3, 3, 30]),
             safety_ms: rng.u64(10_000..=30_000),
             delay_ms: if fast { (0, 3) } else { (1, tick_ms / 10) },
             fsync_ms: if rng.bool() { (0, 3) } else { (1, tick_ms / 10) },
             piece_ms: *pick(&mut rng, &[4, 4, tick_ms / 12]),
-            counter_max: (rng.u8(..8) == 0).then(|| rng.i64(20..=300)),
+            counter_max: (rng.u8(..8) == 0).then_some(counter_max),
             faults: FaultKind::ALL.to_vec(),
             bug: None,
         }
@@ -88,9 +92,7 @@ impl Shape {
     /// The configuration a server starts with; one that is to be added knows the others and itself.
     pub fn first_config(&self, sid: Sid) -> Config {
         let mut config = self.config.clone();
-        if !config.members.contains_key(&sid) {
-            config.members.insert(sid, member(sid, Role::Observer));
-        }
+        config.members.entry(sid).or_insert_with(|| member(sid, Role::Observer));
         config
     }
 

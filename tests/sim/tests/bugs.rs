@@ -4,7 +4,7 @@ use sim::bugs::Bug;
 use sim::run::hunt;
 
 /// More than any of them takes today, by far.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 1000;
 
 #[test]
 #[cfg_attr(

@@ -179,7 +179,6 @@ impl World {
         self.client_asks(index, key, request);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "an answer and its request")]
     pub(super) fn client_learns(
         &mut self,
         index: usize,
