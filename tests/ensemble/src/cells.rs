@@ -119,7 +119,8 @@ pub async fn truncate(ensemble: &mut Ensemble, acked: &mut Acked) -> Result<Id> 
     let others: Vec<Id> = voters(ensemble).into_iter().filter(|id| *id != old).collect();
     let (zk, _events) = connect(&ensemble.connect(&[old])).await?;
     acked.write(&zk, 5).await?;
-    // The one that is to lead next goes last, so that it misses nothing its peers have.
+    // The one that is to lead next misses nothing its peers have: it has it all now, and goes last.
+    ensemble.await_same_zxid()?;
     for id in &others {
         ensemble.kill(*id)?;
     }
