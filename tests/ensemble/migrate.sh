@@ -57,6 +57,7 @@ stop_apache() { # N
   pid=$(cat "$work/s$1/apache.pid")
   kill "$pid"
   wait "$pid" || true
+  rm "$work/s$1/apache.pid"
 }
 zkserver() { ZOO_LOG_DIR=$work/s$2 "$root/bin/zkServer.sh" "$1" "$work/s$2/zoo.cfg"; }
 
@@ -86,7 +87,7 @@ finish() {
   exec {to_load}>&- 2>/dev/null || true
   for n in $servers; do
     for pid in "$work/s$n/apache.pid" "$work/s$n/data/zookeeper_server.pid"; do
-      [ -e "$pid" ] && kill -9 "$(cat "$pid")" 2>/dev/null
+      if [ -e "$pid" ]; then kill -9 "$(cat "$pid")" 2>/dev/null || true; fi
     done
   done
   if [ $status -ne 0 ]; then
