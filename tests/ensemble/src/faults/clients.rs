@@ -245,10 +245,11 @@ impl Writer {
         let value = self.common.values.fetch_add(1, Ordering::Relaxed);
         let data = Some(Bytes::from(value.to_string()));
         let index = self.diary.ops.len();
-        let (kind, sent) = match self.rng.u32(0..10) {
+        let (kind, sent) = match self.rng.u32(0..40) {
+            // Seldom: these stay, and hours of them would be a load of their own.
             0 => return self.append(),
-            1..4 => (Kind::Write { value }, Sent::Write(index, self.zk.set_data(&path, data, -1))),
-            4..6 => {
+            1..13 => (Kind::Write { value }, Sent::Write(index, self.zk.set_data(&path, data, -1))),
+            13..21 => {
                 let version = self.versions[register_n];
                 let reply = self.zk.set_data(&path, data, version);
                 (Kind::Swap { value, version }, Sent::Write(index, reply))

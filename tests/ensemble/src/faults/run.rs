@@ -118,6 +118,7 @@ fn suffer(world: &mut World, options: &Options, kinds: &[Fault]) -> Result<Suffe
         );
         let entry = suffered.entry(fault).or_default();
         *entry = (entry.0 + 1, entry.1.max(healing));
+        world.tidy()?;
         // Some undisturbed time, in which things are written that the next fault may lose.
         std::thread::sleep(Duration::from_millis(rng.u64(300..2000)));
     }

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,7 +10,8 @@ use fastrand::Rng;
 use rustix::process::Signal;
 use testkit::disk::Disk;
 use testkit::ensemble::{Ensemble, Id};
-use testkit::{Kind, Mode, Role, Settings, Site, wait_until};
+use testkit::zoolog::repository;
+use testkit::{Kind, Mode, Role, Settings, Site, Zoolog, wait_until};
 
 use super::plan::{Fault, pairs};
 use crate::damage::{files, flip_bit};
@@ -17,6 +19,9 @@ use crate::hosts::Hosts;
 
 /// The time within which the ensemble must be whole again after any fault.
 const HEAL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Snapshots a server may have before it is tidied up behind it.
+const SNAPSHOTS_MAX: usize = 12;
 
 /// Where Debian puts it.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
@@ -274,6 +279,27 @@ impl World {
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(started)
+    }
+
+    /// What an administrator has done every few hours: old snapshots and logs go (`zkCleanup.sh`), and what was set
+    /// aside as damaged.
+    pub fn tidy(&self) -> Result<()> {
+        for member in &self.ensemble.members {
+            if files(&member.data().join("version-2"), "snapshot.")?.len() > SNAPSHOTS_MAX {
+                let mut command = Command::new(repository().join("bin/zkCleanup.sh"));
+                command.args(["-n", "3"]).env("ZOOCFGDIR", &member.dir);
+                command.env("ZOOLOG", Zoolog::find()?.command().get_program());
+                let output = testkit::originals::run(command, b"")?;
+                ensure!(output.status.success(), "zkCleanup.sh: {}", String::from_utf8_lossy(&output.stderr));
+            }
+            for entry in std::fs::read_dir(member.data())? {
+                let path = entry?.path();
+                if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("damaged-")) {
+                    std::fs::remove_dir_all(path)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// No server may say that it has met a bug in itself.
