@@ -200,7 +200,10 @@ impl Peer {
                 return Ok(());
             }
             State::Learning(learner) if learner.leader() == from => learner.on_leaders_vote(&notification)?,
-            State::Leading(leader) if notification.state == PeerState::Looking => {
+            // Who votes for this server has not changed its mind: it hears in a moment that this server leads.
+            State::Leading(leader)
+                if notification.state == PeerState::Looking && notification.leader != replica.sid() =>
+            {
                 leader.on_looking(replica, from)?
             }
             _ => {}

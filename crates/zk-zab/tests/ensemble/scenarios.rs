@@ -238,6 +238,17 @@ fn a_damaged_server_is_synchronised_and_then_votes() {
     assert_eq!(world.committed.len(), 6, "now it does");
 }
 
+/// Found by simulation: with just enough voters left, a leader and one of them unseated each other over and over.
+#[test]
+fn a_voter_that_looks_for_this_very_leader_does_not_unseat_it() {
+    let mut solo = Solo::elected(options(3), stable(4, &[]));
+    solo.pass(7 * crate::world::TICK_MS);
+    let fx = solo.vote(1, zk_proto::quorum::PeerState::Looking, 3, 2, (4, 0));
+    assert_eq!(solo.peer.status().phase, Phase::Discovery);
+    let told = |fx: &[Effect]| fx.iter().any(|fx| matches!(fx, Effect::Notify { to: 1, .. }));
+    assert!(told(&fx), "it hears who leads");
+}
+
 /// A verdict that the others have revised.
 #[test]
 fn a_leader_that_nobody_joins_looks_again() {
