@@ -312,6 +312,7 @@ impl Election {
     ) -> Option<Outcome> {
         self.tally.looks(from);
         if !self.votes() {
+            self.repeat(now_ms, notification, fx);
             return None;
         }
         if notification.zxid == NO_HISTORY {
@@ -332,6 +333,21 @@ impl Election {
         }
         self.tally.cast(from, theirs);
         self.decide(now_ms)
+    }
+
+    /// Whoever has a history and no vote says the best one it hears, as `FastLeaderElection` does: in a configuration
+    /// that is proposed, and that it does not know, it may be a voter without whom there is no quorum.
+    fn repeat(&mut self, now_ms: u64, notification: &Notification, fx: &mut Vec<Effect>) {
+        let theirs = Vote::of(notification);
+        if self.own.is_none() || theirs.zxid == NO_HISTORY || notification.round < self.round {
+            return;
+        }
+        let is_new_round = notification.round > self.round;
+        self.round = notification.round;
+        if is_new_round || theirs.beats(self.vote, self.electorate.active()) {
+            self.vote = theirs;
+            self.broadcast(now_ms, fx);
+        }
     }
 
     /// A vote for this server with another history than it has is of before its restart, and no reason to lead.

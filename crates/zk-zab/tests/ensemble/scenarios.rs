@@ -249,6 +249,26 @@ fn a_voter_that_looks_for_this_very_leader_does_not_unseat_it() {
     assert!(told(&fx), "it hears who leads");
 }
 
+/// Found by simulation: a configuration is proposed that makes a voter of server 9, and it does not know. Without its
+/// word the others have no quorum of the new configuration, after which it would hear of it.
+#[test]
+fn who_has_no_vote_repeats_the_best_one_it_hears() {
+    let repeated = |fx: Vec<Effect>| -> Vec<(i64, i64)> {
+        let vote = |fx: &Effect| match fx {
+            Effect::Notify { to, notification } if notification.leader > 0 => Some((*to, notification.leader)),
+            _ => None,
+        };
+        fx.iter().filter_map(vote).collect()
+    };
+    let looking = zk_proto::quorum::PeerState::Looking;
+    let mut solo = Solo::new(options(9), stable(4, &[]));
+    assert_eq!(repeated(solo.vote(1, looking, 1, 1, (4, 0))), [(1, 1), (2, 1), (3, 1)]);
+    assert_eq!(repeated(solo.vote(3, looking, 3, 1, (4, 0)))[..3], [(1, 3), (2, 3), (3, 3)]);
+    let worse = repeated(solo.vote(2, looking, 2, 1, (4, 0)));
+    assert!(worse.iter().all(|(to, leader)| (*to, *leader) == (2, 3)), "{worse:?}");
+    assert_eq!(solo.peer.status().phase, Phase::Election, "and decides nothing by itself");
+}
+
 /// A verdict that the others have revised.
 #[test]
 fn a_leader_that_nobody_joins_looks_again() {
