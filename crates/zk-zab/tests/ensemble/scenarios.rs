@@ -255,7 +255,9 @@ fn a_voter_that_looks_for_this_very_leader_does_not_unseat_it() {
 fn who_has_no_vote_repeats_the_best_one_it_hears() {
     let repeated = |fx: Vec<Effect>| -> Vec<(i64, i64)> {
         let vote = |fx: &Effect| match fx {
-            Effect::Notify { to, notification } if notification.leader > 0 => Some((*to, notification.leader)),
+            Effect::Notify { to, notification } if notification.leader > 0 => {
+                Some((*to, notification.leader))
+            }
             _ => None,
         };
         fx.iter().filter_map(vote).collect()
