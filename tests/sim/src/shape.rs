@@ -98,7 +98,7 @@ impl Shape {
 
     /// Within this time of healing an ensemble has to serve.
     pub fn heal_ms_max(&self) -> u64 {
-        3 * (self.init_limit + self.sync_limit) * self.tick_ms + 20_000
+        2 * (self.init_limit + self.sync_limit) * self.tick_ms + 10_000
     }
 
     /// One line for a report.
