@@ -1,6 +1,7 @@
 //! zoolog among Apache's servers: every role, every election, every way of synchronisation, with every release.
 //!
 //! `ENSEMBLE_OURS=3.9.3` puts Apache's release in zoolog's places: what fails then is the test, not zoolog.
+//! `ENSEMBLE_SEED` changes the random programs, `ENSEMBLE_STEPS=10` makes them ten times as long.
 //! One test runs at a time, so that no machine holds more than one ensemble of JVMs.
 
 use std::time::Duration;
@@ -25,6 +26,10 @@ fn settings() -> Settings {
     Settings { extra: "snapCount=300\nsnapshotSizeFactor=0\n".into(), ..Settings::default() }
 }
 
+fn setting(name: &str) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(1)
+}
+
 /// An ensemble under observation.
 struct World {
     ensemble: Ensemble,
@@ -42,7 +47,14 @@ impl World {
         let hosts: Vec<_> = running.iter().map(|id| ensemble.connect(&[*id])).collect();
         let residents = Residents::move_in(&hosts, 2).await?;
         let kazoo = Kazoo::start(&hosts.join(","))?;
-        Ok(Self { ensemble, acked: Acked::default(), residents, kazoo, seed: 1, _dir: dir })
+        Ok(Self {
+            ensemble,
+            acked: Acked::default(),
+            residents,
+            kazoo,
+            seed: setting("ENSEMBLE_SEED"),
+            _dir: dir,
+        })
     }
 
     async fn check(&mut self) -> Result<()> {
@@ -59,6 +71,7 @@ impl World {
         };
         let places: Vec<_> = self.ensemble.running().iter().map(place).collect();
         let (seed, taste) = (self.seed, Taste { create2_in_multi });
+        let steps = steps * setting("ENSEMBLE_STEPS") as usize;
         self.seed += 1;
         let done = tokio::task::block_in_place(|| random::run(&places, seed, steps, taste));
         let done = done.with_context(|| self.ensemble.logs())?;
