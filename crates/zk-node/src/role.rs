@@ -183,7 +183,7 @@ impl Node {
             let ms = now.mono_ms.saturating_sub(self.unavailable_since_ms);
             self.clients.stats.ensemble.unavailable_time.add(ms);
         }
-        tracing::info!(from = was.name(), to = self.role().name(), "the role of this server changes");
+        tracing::debug!(from = was.name(), to = self.role().name(), "the role of this server changes");
     }
 
     /// An epoch is shown before its first transaction, which is counter 1. On followers too, other than Apache's:

@@ -265,7 +265,7 @@ impl Peer {
 
     fn conclude(&mut self, result: Result<(), Leave>) {
         let Err(Leave { why, next }) = result else { return };
-        tracing::info!(sid = self.replica.sid(), why, "looking for a leader");
+        tracing::debug!(sid = self.replica.sid(), why, "looking for a leader");
         self.left = Some(why);
         self.back_off();
         self.become_looking();
