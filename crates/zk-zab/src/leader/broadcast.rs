@@ -9,6 +9,12 @@ use crate::input::LinkId;
 use crate::options::Entry;
 use crate::replica::{Leave, Replica};
 
+/// Learners dial as soon as they know whom; an original of 3.5 tries again a second later.
+const GREETING_TICKS: u64 = 4;
+
+/// And times an election's last wait, where ticks are short.
+const GREETING_VOTES: u64 = 10;
+
 impl Leader {
     pub(super) fn start_broadcast(&mut self, replica: &mut Replica) -> Result<(), Leave> {
         self.enter(Phase::Broadcast, replica.now_ms);
@@ -179,9 +185,9 @@ impl Leader {
         self.close_silent(replica)?;
         self.ping(replica);
         if self.phase != Phase::Broadcast {
-            if replica.now_ms.saturating_sub(self.since_ms) >= replica.init_ms() {
-                let phase = self.phase;
-                return Err(Leave::look(format!("no quorum in phase {phase:?} within initLimit")));
+            let (phase, waited_ms) = (self.phase, replica.now_ms.saturating_sub(self.since_ms));
+            if waited_ms >= self.patience_ms(replica) {
+                return Err(Leave::look(format!("no quorum in phase {phase:?} after {waited_ms} ms")));
             }
             return Ok(());
         }
@@ -194,6 +200,18 @@ impl Leader {
             return Ok(());
         }
         Err(self.leave_to_designated(format!("only {there:?} are left, which is no quorum")))
+    }
+
+    /// initLimit is for histories on their way. Who has not even greeted by then follows somebody else, and does not say
+    /// so to a server that does not ask.
+    fn patience_ms(&self, replica: &Replica) -> u64 {
+        match self.phase {
+            Phase::Epoch => {
+                let votes_ms = GREETING_VOTES * replica.options.notification_min_ms;
+                replica.init_ms().min(votes_ms.max(GREETING_TICKS * replica.options.tick_ms))
+            }
+            _ => replica.init_ms(),
+        }
     }
 
     fn close_silent(&mut self, replica: &mut Replica) -> Result<(), Leave> {

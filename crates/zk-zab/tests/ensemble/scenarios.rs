@@ -1,7 +1,7 @@
 //! Lives of ensembles, told one by one.
 
 use zk_proto::quorum::PacketKind;
-use zk_zab::{Effect, Phase, Role};
+use zk_zab::{Effect, Options, Phase, Role};
 
 use crate::solo::{Solo, delivered, stable, z};
 use crate::world::{World, options};
@@ -282,4 +282,10 @@ fn a_leader_that_nobody_joins_looks_again() {
     let mut solo = Solo::elected(options(3), stable(4, &[]));
     solo.pass(10 * crate::world::TICK_MS);
     assert_eq!(solo.peer.status().phase, Phase::Election, "initLimit");
+    let slow = Options { tick_ms: 2000, init_limit: 10, ..options(3) };
+    let mut solo = Solo::elected(slow, stable(4, &[]));
+    solo.pass(7900);
+    assert_eq!(solo.peer.status().phase, Phase::Discovery);
+    solo.pass(200);
+    assert_eq!(solo.peer.status().phase, Phase::Election, "nobody will come any more");
 }
