@@ -154,13 +154,6 @@ impl DataDir {
         Err(StoreError::corrupt(&snapshot.path, 0, why))
     }
 
-    /// Gives up a history that nothing is wrong with but that leads nowhere: the leader wants it cut where it cannot be
-    /// ([`StoreError::CannotTruncate`]: a snapshot holds what no leader knows, and no older one is left). It is moved
-    /// aside as damage is, and this server has no vote until a leader's snapshot has replaced it. No log may be open.
-    pub fn give_up_history(&self, error: &StoreError, take: Take<'_>) -> Result<MemberRecovery, StoreError> {
-        self.set_aside(error, take)
-    }
-
     /// Moves everything aside because of `error`. The mark comes first, so that an interruption cannot make a vote of
     /// what is left; a restart goes on moving.
     fn set_aside(&self, error: &StoreError, take: Take<'_>) -> Result<MemberRecovery, StoreError> {
