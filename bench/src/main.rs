@@ -42,7 +42,8 @@ struct Args {
     /// How often the leader is killed, and how often cut off, on each side in each round.
     #[arg(long, default_value_t = 3)]
     trials: usize,
-    /// Write what was measured into bench/RESULTS.md, and the pictures; parts that were not measured stay.
+    /// Write what was measured into bench/RESULTS.md, and the pictures. A section is written anew: measure all parts of
+    /// it. Sections of which nothing was measured stay.
     #[arg(long)]
     write: bool,
 }
