@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A running ensemble of three Apache ZooKeeper servers becomes zoolog, one server at a time, and goes back the same way;
-# hundreds of sessions with locks and a thousand writes a second all along. What it does to each server is what
-# docs/migrating.md tells you to do to yours:
+# A running ensemble of three Apache ZooKeeper servers becomes zoolog, one server at a time, is restarted as zoolog, and
+# goes back, all in the same way; hundreds of sessions with locks and a thousand writes a second all along. What it does
+# to each server is what docs/migrating.md tells you to do to yours:
 #
 #   followers first, the leader last; for each: stop it, start the other program on the same zoo.cfg, wait until status
 #   shows that it has joined.
@@ -19,7 +19,7 @@ while [ $# -gt 1 ]; do
   case $1 in --apache | --sessions | --writes | --locks | --port) declare "${1#--}=$2" ;; *) break ;; esac
   shift 2
 done
-[ $# -eq 0 ] || { sed -n '2,16s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -eq 0 ] || { sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 newest() { ls -t "$root"/target/{debug,release}/"$1" 2>/dev/null | head -n 1 || true; }
 export ZOOLOG=${ZOOLOG:-$(newest zoolog)}
@@ -131,6 +131,8 @@ change_all() { # FROM TO
   done
 }
 change_all "$apache" "$new"
+# A rolling restart.
+change_all "$new" "$new"
 change_all "$new" "$apache"
 
 exec {to_load}>&-

@@ -22,7 +22,7 @@ pub enum StartError {
     QuorumPort { what: &'static str, address: String, sid: i64, source: io::Error },
     #[error("{0}. Check that this user may write to dataDir and dataLogDir, and that there is room")]
     Directory(StoreError),
-    #[error(transparent)]
+    #[error("{}{}", .0, remedy(.0))]
     Store(StoreError),
     #[error("cannot start a thread: {0}. The limit on threads or memory of this user may be reached")]
     Thread(io::Error),
@@ -36,6 +36,10 @@ impl From<StoreError> for StartError {
             _ => Self::Store(error),
         }
     }
+}
+
+fn remedy(error: &StoreError) -> String {
+    error.remedy().map(|what| format!(". {what}")).unwrap_or_default()
 }
 
 /// A running server stopped by itself.

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::MissedTickBehavior;
 use zk_node::{Member, Node, Options};
-use zk_store::{DataDir, DataDirOptions, Distrust, TxnLogOptions};
+use zk_store::{DataDir, DataDirOptions, TxnLogOptions};
 use zk_zab::Stable;
 
 use crate::clock::Clock;
@@ -239,9 +239,6 @@ impl State {
             back_up(&ConfigWriter::new(files, ensemble.sid));
         }
         let (recovered, epochs, distrust) = recover_member(data, config)?;
-        if let Some(distrust) = &distrust {
-            tell(distrust);
-        }
         let is_untrusted = distrust.is_some();
         let stable = Stable {
             accepted_epoch: epochs.accepted,
@@ -257,19 +254,6 @@ impl State {
         let member = Member::new(options, zab, stable, recovered.tree, clock.now());
         Ok(Self { member, startup: recovered.startup, is_untrusted })
     }
-}
-
-/// What was wrong with the directory, and what that means.
-fn tell(distrust: &Distrust) {
-    let moved = distrust.damage.as_ref().map(|damage| {
-        let places: Vec<String> = damage.moved_to.iter().map(|dir| dir.display().to_string()).collect();
-        format!("; what was there is kept in {}", places.join(" and "))
-    });
-    tracing::warn!(
-        "{}{}. This server neither votes nor counts in a quorum until a leader has synchronised it",
-        distrust.why,
-        moved.unwrap_or_default()
-    );
 }
 
 fn back_up(writer: &ConfigWriter) {

@@ -55,8 +55,24 @@ pub(crate) fn recover_member(
     let started = Instant::now();
     let mut loading = Loading::new(tree_config(config));
     let found = data.recover_or_set_aside(&options(config), &mut |event| loading.take(event))?;
+    if let Some(distrust) = &found.distrust {
+        tell(distrust);
+    }
     let recovered = finish(data, config, loading, found.recovery, started)?;
     Ok((recovered, found.epochs, found.distrust))
+}
+
+/// What was wrong with the directory, and what that means.
+fn tell(distrust: &Distrust) {
+    const MEANS: &str = "This server neither votes nor counts in a quorum until a leader has synchronised it";
+    let why = &distrust.why;
+    match &distrust.damage {
+        Some(damage) => {
+            let places: Vec<String> = damage.moved_to.iter().map(|dir| dir.display().to_string()).collect();
+            tracing::error!("{why}. What was there is kept in {}. {MEANS}", places.join(" and "));
+        }
+        None => tracing::warn!("{why}. {MEANS}"),
+    }
 }
 
 fn options(config: &Config) -> RecoverOptions {

@@ -13,8 +13,7 @@ pub enum StoreError {
 
     /// Bytes that were once written whole are no longer what they were.
     #[error(
-        "{} is corrupt at offset {offset}: {why}. Restore the data directory from a copy; what stands before \
-         this place is whole",
+        "{} is corrupt at offset {offset}: {why}; what stands before this place is whole",
         path.display()
     )]
     Corrupt { path: PathBuf, offset: u64, why: String },
@@ -22,7 +21,7 @@ pub enum StoreError {
     /// Transactions are missing between two that are there.
     #[error(
         "transactions 0x{after:x} to 0x{found:x} are not contiguous: {} goes on at 0x{found:x}. A log file was removed \
-         or lost; restore it from a copy of the directory",
+         or lost",
         path.display()
     )]
     Gap { after: i64, found: i64, path: PathBuf },
@@ -33,8 +32,7 @@ pub enum StoreError {
 
     /// Apache's rule of ZOOKEEPER-3056: a log without any snapshot has no known start.
     #[error(
-        "no valid snapshot in {} but there are transactions in {}. Restore the snapshots; only after an upgrade from \
-         3.4, start once with snapshot.trust.empty=true",
+        "no valid snapshot in {} but there are transactions in {}",
         snap_dir.display(), log_dir.display()
     )]
     LogsWithoutSnapshot { snap_dir: PathBuf, log_dir: PathBuf },
@@ -101,6 +99,21 @@ impl StoreError {
     /// For `map_err`: an I/O error with the deed and the file.
     pub(crate) fn io<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + 'a {
         move |source| StoreError::Io { what, path: path.to_owned(), source }
+    }
+
+    /// What a person can do about damaged data. Nothing needs to be done on a member of an ensemble, which heals from the
+    /// others.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Corrupt { .. } | Self::LogLost { .. } | Self::NoReadableSnapshot { .. } => {
+                Some("Restore the data directory from a copy")
+            }
+            Self::Gap { .. } => Some("Restore the missing log file from a copy of the directory"),
+            Self::LogsWithoutSnapshot { .. } => Some(
+                "Restore the snapshots; only after an upgrade from 3.4, start once with snapshot.trust.empty=true",
+            ),
+            _ => None,
+        }
     }
 
     pub(crate) fn corrupt(path: &Path, offset: u64, why: impl Into<String>) -> StoreError {

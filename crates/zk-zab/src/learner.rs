@@ -20,8 +20,9 @@ use crate::effect::Effect;
 use crate::input::Stored;
 use crate::replica::{Leave, Next, Replica};
 
-/// Packets that may wait for the disk to be rewritten; a leader sends no more than a part of its log meanwhile.
-const WAITING_MAX: usize = 1 << 20;
+/// Bytes of packets that may wait for the disk to be rewritten: as much as a leader lets wait for a learner. What was
+/// rewritten by then is not lost, and the next leader needs to send less.
+const WAITING_BYTES_MAX: usize = 256 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -73,6 +74,7 @@ pub(crate) struct Learner {
     rewrite_to: i64,
     /// Packets behind a TRUNC or SNAP.
     waiting: VecDeque<Packet>,
+    waiting_bytes: usize,
     new_leader: Option<NewLeader>,
     /// Proposals that want an ACK each, in order, once they are on disk and this server is up to date.
     owed: VecDeque<i64>,
@@ -97,6 +99,7 @@ impl Learner {
             epoch: 0,
             rewrite_to: 0,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             new_leader: None,
             owed: VecDeque::new(),
             acked: 0,
@@ -114,7 +117,8 @@ impl Learner {
     pub(crate) fn on_packet(&mut self, replica: &mut Replica, packet: Packet) -> Result<(), Leave> {
         self.heard_ms = replica.now_ms;
         if matches!(self.phase, Phase::Promising | Phase::Rewriting) {
-            if self.waiting.len() >= WAITING_MAX {
+            self.waiting_bytes += size_of_val(&packet) + packet.body().len();
+            if self.waiting_bytes > WAITING_BYTES_MAX {
                 return Err(Leave::look("the leader sends faster than the disk can be rewritten"));
             }
             self.waiting.push_back(packet);
@@ -143,6 +147,7 @@ impl Learner {
         while !matches!(self.phase, Phase::Promising | Phase::Rewriting)
             && let Some(packet) = self.waiting.pop_front()
         {
+            self.waiting_bytes -= size_of_val(&packet) + packet.body().len();
             self.take_packet(replica, packet)?;
         }
         Ok(())

@@ -38,8 +38,9 @@ pub struct Peer {
     parked: ParkedLinks,
     /// The leader that a reconfiguration has named: no election is needed.
     appointed: Option<Sid>,
-    /// Votes that came while settling, the newest of each server.
-    held: BTreeMap<Sid, Notification>,
+    /// Votes that came while this server did not look, the newest of each server, and when: another that lost the leader
+    /// a moment sooner says its vote once, and again only after a while.
+    held: BTreeMap<Sid, (u64, Notification)>,
     heard: BTreeSet<Sid>,
     /// Roles in a row that ended before they began to serve, and when to look again after the last.
     failures: u32,
@@ -191,14 +192,10 @@ impl Peer {
 
     fn on_notification(&mut self, from: Sid, notification: Notification) -> Result<(), Leave> {
         self.heard.insert(from);
+        self.hold(from, &notification);
         let replica = &mut self.replica;
         match &mut self.state {
-            State::Settling => {
-                if replica.configs.last_seen().members.contains_key(&from) {
-                    self.held.insert(from, notification);
-                }
-                return Ok(());
-            }
+            State::Settling => return Ok(()),
             State::Learning(learner) if learner.leader() == from => learner.on_leaders_vote(&notification)?,
             // Who votes for this server has not changed its mind: it hears in a moment that this server leads.
             State::Leading(leader)
@@ -210,6 +207,13 @@ impl Peer {
         }
         let outcome = self.election.on_notification(replica.now_ms, from, &notification, &mut replica.fx);
         self.on_outcome(outcome)
+    }
+
+    fn hold(&mut self, from: Sid, notification: &Notification) {
+        let is_member = self.replica.configs.last_seen().members.contains_key(&from);
+        if is_member && !matches!(self.state, State::Looking) {
+            self.held.insert(from, (self.replica.now_ms, notification.clone()));
+        }
     }
 
     fn on_outcome(&mut self, outcome: Option<Outcome>) -> Result<(), Leave> {
@@ -261,6 +265,9 @@ impl Peer {
         replica.announce(Role::Looking);
         replica.vote_epoch = None;
         replica.repair_epochs();
+        // As if they had been that long on their way.
+        let (now_ms, patience_ms) = (replica.now_ms, replica.options.notification_min_ms);
+        self.held.retain(|_, (at_ms, _)| now_ms.saturating_sub(*at_ms) < patience_ms);
     }
 
     fn conclude(&mut self, result: Result<(), Leave>) {
@@ -302,7 +309,7 @@ impl Peer {
                 Some(outcome) => self.on_outcome(Some(outcome)),
                 None => self.look(own),
             };
-            for (from, notification) in std::mem::take(&mut self.held) {
+            for (from, (_, notification)) in std::mem::take(&mut self.held) {
                 result = result.and_then(|()| self.on_notification(from, notification));
             }
             self.conclude(result);

@@ -163,12 +163,6 @@ impl DataDir {
         self.finish_setting_aside(&mark)?;
         let (file, offset) = place_of(error, self);
         let moved_to = self.damaged_dirs(n);
-        let places: Vec<_> = moved_to.iter().map(|dir| dir.display().to_string()).collect();
-        tracing::error!(
-            "{}. Everything was moved to {}; this server does not vote before a leader has synchronised it",
-            mark.why,
-            places.join(" and ")
-        );
         let damage = Some(Damage { file, offset, moved_to });
         self.begin_untrusted(Distrust { why: mark.why, damage }, take)
     }

@@ -1,5 +1,6 @@
 //! Rules and historic bugs of the learner's side, packet by packet (facts 5.2, 5.3).
 
+use bytes::Bytes;
 use zk_proto::quorum::{Notification, PacketKind, PeerState};
 use zk_zab::{Effect, Entry, Input, Role, Store, Stored};
 
@@ -178,6 +179,20 @@ fn what_follows_a_snapshot_waits_until_it_is_installed() {
     assert_eq!(acks(&fx), []);
     solo.durable(z(4, 8));
     assert_eq!(acks(&solo.stored(Stored::CurrentEpoch { epoch: 5 })), [z(5, 0)]);
+}
+
+/// A leader may send more while a snapshot is installed than memory should hold; the role ends, the installation does not.
+#[test]
+fn what_waits_for_a_snapshot_is_bounded() {
+    let mut solo = in_sync(PacketKind::Snap, z(4, 7));
+    let large = Bytes::from(vec![0; 16 << 20]);
+    let sent = (8..).take_while(|counter| {
+        solo.leader_sends(PacketKind::Proposal, z(4, *counter), large.clone()).is_empty()
+    });
+    assert_eq!(sent.count(), 15, "16 of 16 MiB are beyond 256 MiB");
+    assert!(solo.fx.contains(&Effect::HangUp));
+    let fx = solo.stored(Stored::SnapshotInstalled { zxid: z(4, 7) });
+    assert_eq!(votes(&fx)[0].zxid, z(4, 7));
 }
 
 /// Z-5094: memory never stays ahead of the log.

@@ -9,4 +9,5 @@ mod random;
 mod reconfig;
 mod scenarios;
 mod solo;
+mod traces;
 mod world;

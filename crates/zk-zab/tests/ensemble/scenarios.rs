@@ -4,7 +4,7 @@ use zk_proto::quorum::PacketKind;
 use zk_zab::{Effect, Options, Phase, Role};
 
 use crate::solo::{Solo, delivered, stable, z};
-use crate::world::{World, options};
+use crate::world::{Event, World, options};
 
 fn started(voters: &[i64], observers: &[i64]) -> World {
     let mut world = World::new(voters, observers);
@@ -33,6 +33,23 @@ fn three_servers_elect_commit_and_survive_their_leader() {
     world.run(1000);
     world.assert_healed();
     assert_eq!(world.committed.len(), 8);
+}
+
+/// Who notices first that the leader is gone says its vote while the others still follow. It is not lost to them: no time
+/// passes here.
+#[test]
+fn a_vote_that_comes_a_moment_too_soon_counts() {
+    let mut world = started(&[1, 2, 3], &[]);
+    let link = |world: &World, sid| world.links.iter().find(|link| link.learner == sid).unwrap().id;
+    world.crash(3);
+    let noticed = link(&world, 2);
+    world.happen(Event::Closed(noticed));
+    world.happen(Event::Mesh(2, 1));
+    assert_eq!(world.node(1).role, Role::Following { leader: 3 });
+    let noticed = link(&world, 1);
+    world.happen(Event::Closed(noticed));
+    world.quiesce();
+    assert_eq!(world.leader(), Some(2));
 }
 
 /// Facts 4.12 (20): the largest number of the first majority leads.
