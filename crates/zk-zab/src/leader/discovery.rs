@@ -54,9 +54,9 @@ impl Leader {
         if self.phase == Phase::Epoch {
             self.epoch = self.epoch.max(accepted + 1);
             self.try_epoch(replica)?;
-        } else if accepted > self.epoch && !greeting.damaged && replica.configs.active().is_voter(sid) {
-            // It has promised a later epoch, so it can never follow this leader. Apache's stays without it until
-            // something else ends its epoch; here a new election does, once.
+        } else if accepted > self.epoch && replica.configs.active().is_voter(sid) {
+            // It has promised a later epoch, so it can never follow this leader, even to be healed. Apache's stays
+            // without it until something else ends its epoch; here a new election does, once.
             let epoch = self.epoch;
             return Err(Leave::look(format!(
                 "server {sid} has promised epoch {accepted}, later than {epoch}"

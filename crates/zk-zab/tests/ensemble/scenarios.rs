@@ -3,6 +3,7 @@
 use zk_proto::quorum::PacketKind;
 use zk_zab::{Effect, Options, Phase, Role};
 
+use crate::disk::Disk;
 use crate::solo::{Solo, delivered, stable, z};
 use crate::world::{Event, World, options};
 
@@ -50,6 +51,20 @@ fn a_vote_that_comes_a_moment_too_soon_counts() {
     world.happen(Event::Closed(noticed));
     world.quiesce();
     assert_eq!(world.leader(), Some(2));
+}
+
+/// Its history is lost, its promise is not: the others have to come to a later epoch before it can follow.
+#[test]
+fn a_damaged_server_that_has_promised_a_later_epoch_is_healed() {
+    let mut world = started(&[1, 2, 3], &[]);
+    world.write(3);
+    world.crash(1);
+    let config = world.node(1).disk.config.clone();
+    world.node(1).disk = Disk { damaged: true, accepted: 4, config, ..Disk::default() };
+    world.start(1);
+    world.run(3000);
+    world.assert_healed();
+    assert!(world.status(1).current_epoch >= 4);
 }
 
 /// Facts 4.12 (20): the largest number of the first majority leads.
