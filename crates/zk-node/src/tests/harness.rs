@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use zk_proto::txn::TxnEntry;
 use zk_proto::{
-    Acl, ConnectRequest, ConnectResponse, CreateKind, CreateRequest, ErrorCode, MultiOp, OpCode, Reader,
-    ReplyHeader, Request, RequestHeader, Response, WatcherEvent, Writer,
+    Acl, ConnectRequest, ConnectResponse, CreateKind, CreateRequest, ErrorCode, EventKind, MultiOp, OpCode,
+    Reader, ReplyHeader, Request, RequestHeader, Response, WatcherEvent, Writer,
 };
 use zk_tree::{Tree, TreeConfig};
 
@@ -38,6 +38,30 @@ impl Got {
         let err = ErrorCode::from_code(header.err).unwrap();
         assert!(err == ErrorCode::Ok || r.is_empty(), "a refusal has no body");
         Self::Reply { xid: header.xid, zxid: header.zxid, err, body: Bytes::copy_from_slice(r.rest()) }
+    }
+
+    /// The xid and error of a reply; panics if it is something else, as do the others.
+    pub(super) fn reply(self) -> (i32, ErrorCode) {
+        match self {
+            Self::Reply { xid, err, .. } => (xid, err),
+            other => panic!("a reply was expected, not {other:?}"),
+        }
+    }
+
+    pub(super) fn body(self, op: OpCode) -> Response {
+        match self {
+            Self::Reply { err: ErrorCode::Ok, body, .. } => {
+                Response::decode_for(op, &mut Reader::new(&body)).unwrap()
+            }
+            other => panic!("a body was expected, not {other:?}"),
+        }
+    }
+
+    pub(super) fn event(self) -> (EventKind, String) {
+        match self {
+            Self::Event { event, .. } => (event.kind, event.path),
+            other => panic!("an event was expected, not {other:?}"),
+        }
     }
 }
 
@@ -187,28 +211,16 @@ impl Harness {
         self.got.get_mut(&conn)?.pop_front()
     }
 
-    /// The next reply's xid and error; panics if something else comes.
     pub(super) fn reply(&mut self, conn: ConnId) -> (i32, ErrorCode) {
-        match self.next(conn) {
-            Some(Got::Reply { xid, err, .. }) => (xid, err),
-            other => panic!("a reply was expected, not {other:?}"),
-        }
+        self.next(conn).expect("an answer").reply()
     }
 
     pub(super) fn body(&mut self, conn: ConnId, op: OpCode) -> Response {
-        match self.next(conn) {
-            Some(Got::Reply { err: ErrorCode::Ok, body, .. }) => {
-                Response::decode_for(op, &mut Reader::new(&body)).unwrap()
-            }
-            other => panic!("a body was expected, not {other:?}"),
-        }
+        self.next(conn).expect("an answer").body(op)
     }
 
-    pub(super) fn event(&mut self, conn: ConnId) -> (zk_proto::EventKind, String) {
-        match self.next(conn) {
-            Some(Got::Event { event, .. }) => (event.kind, event.path),
-            other => panic!("an event was expected, not {other:?}"),
-        }
+    pub(super) fn event(&mut self, conn: ConnId) -> (EventKind, String) {
+        self.next(conn).expect("an event").event()
     }
 }
 

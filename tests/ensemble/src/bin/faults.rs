@@ -15,7 +15,7 @@ use ensemble::faults::run::Break;
 use ensemble::faults::{Options, run};
 use ensemble::hosts::Hosts;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use testkit::Kind;
+use testkit::{Kind, Zoolog};
 
 #[derive(Parser)]
 struct Arguments {
@@ -55,6 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn try_main(arguments: Arguments, seed: u64) -> Result<()> {
+    println!("servers: {}", Zoolog::find()?.command().get_program().display());
     let addresses: Vec<String> = (1..=arguments.servers + 1).map(|n| format!("198.18.0.{n}")).collect();
     let hosts = Hosts::new(&addresses.iter().map(String::as_str).collect::<Vec<_>>())?;
     // This process, its threads and its clients are on the last host; its files stay the machine's.

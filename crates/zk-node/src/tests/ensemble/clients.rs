@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use zk_proto::quorum::Sid;
 use zk_proto::{
-    ConnectRequest, ConnectResponse, ErrorCode, EventKind, OpCode, Reader, Request, RequestHeader, Response,
-    Writer,
+    ConnectRequest, ConnectResponse, ErrorCode, EventKind, OpCode, Request, RequestHeader, Response, Writer,
 };
 use zk_tree::session::password;
 
@@ -95,26 +94,15 @@ impl World {
     }
 
     pub(super) fn reply(&mut self, conn: ConnId) -> (i32, ErrorCode) {
-        match self.next(conn) {
-            Some(Got::Reply { xid, err, .. }) => (xid, err),
-            other => panic!("a reply was expected, not {other:?}"),
-        }
+        self.next(conn).expect("an answer").reply()
     }
 
     pub(super) fn body(&mut self, conn: ConnId, op: OpCode) -> Response {
-        match self.next(conn) {
-            Some(Got::Reply { err: ErrorCode::Ok, body, .. }) => {
-                Response::decode_for(op, &mut Reader::new(&body)).unwrap()
-            }
-            other => panic!("a body was expected, not {other:?}"),
-        }
+        self.next(conn).expect("an answer").body(op)
     }
 
     pub(super) fn event(&mut self, conn: ConnId) -> (EventKind, String) {
-        match self.next(conn) {
-            Some(Got::Event { event, .. }) => (event.kind, event.path),
-            other => panic!("an event was expected, not {other:?}"),
-        }
+        self.next(conn).expect("an event").event()
     }
 
     /// The data of a getData.
