@@ -59,3 +59,21 @@ pub enum ServerError {
     #[error("a server thread ended unexpectedly; the log above says why")]
     Thread,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_start_says_what_to_do_about_damage() {
+        let corrupt =
+            StoreError::Corrupt { path: "log.1".into(), offset: 16, why: "no checksum fits".into() };
+        assert_eq!(
+            StartError::from(corrupt).to_string(),
+            "log.1 is corrupt at offset 16: no checksum fits; what stands before this place is whole. Restore the data \
+             directory from a copy"
+        );
+        let in_use = StoreError::InUse { path: "data".into(), pid: None };
+        assert!(StartError::from(in_use).to_string().ends_with("or choose another dataDir"));
+    }
+}

@@ -82,6 +82,12 @@ pub(crate) struct Learner {
     acked: i64,
 }
 
+/// What a packet takes while it waits.
+fn bytes_of(packet: &Packet) -> usize {
+    let auth = packet.auth.iter().map(|id| size_of_val(id) + id.scheme.len() + id.id.len());
+    size_of_val(packet) + packet.body().len() + auth.sum::<usize>()
+}
+
 impl Learner {
     pub(crate) fn start(replica: &mut Replica, leader: Sid, observer: bool) -> Self {
         replica.emit(Effect::DialLeader { sid: leader });
@@ -117,7 +123,7 @@ impl Learner {
     pub(crate) fn on_packet(&mut self, replica: &mut Replica, packet: Packet) -> Result<(), Leave> {
         self.heard_ms = replica.now_ms;
         if matches!(self.phase, Phase::Promising | Phase::Rewriting) {
-            self.waiting_bytes += size_of_val(&packet) + packet.body().len();
+            self.waiting_bytes += bytes_of(&packet);
             if self.waiting_bytes > WAITING_BYTES_MAX {
                 return Err(Leave::look("the leader sends faster than the disk can be rewritten"));
             }
@@ -147,7 +153,7 @@ impl Learner {
         while !matches!(self.phase, Phase::Promising | Phase::Rewriting)
             && let Some(packet) = self.waiting.pop_front()
         {
-            self.waiting_bytes -= size_of_val(&packet) + packet.body().len();
+            self.waiting_bytes -= bytes_of(&packet);
             self.take_packet(replica, packet)?;
         }
         Ok(())

@@ -52,6 +52,7 @@
 //!   by a mark behind what Apache reads of FOLLOWERINFO and LEADERINFO.
 //! - A leader that meets a voter which has promised a later epoch gives way: that voter could never follow it.
 //! - A leader whose voters have visibly changed their minds does not wait for initLimit.
+//! - A vote that comes a moment before this server looks itself is not lost to it.
 //! - A learner dials a leader that is not ready as often as initLimit allows, and a server that may become leader
 //!   lets learners wait for it.
 //! - Within an epoch a learner of this project is truncated where Apache sends a snapshot; one whose log cannot be
