@@ -1,5 +1,7 @@
 //! Every admin request of kafka-client, answered by Apache Kafka of both supported releases.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use kafka_client::{ClientOptions, KafkaClient};
 use kafka_proto::ErrorCode;
@@ -11,10 +13,12 @@ use kafka_proto::messages::create_topics::CreatableTopic;
 use kafka_proto::messages::describe_configs::DescribeConfigsResource;
 use kafka_proto::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
 use testkit::originals::{Kafka, ZooKeeper};
-use testkit::wait::free_port;
+use testkit::wait::{free_port, wait_until_async};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn topic(name: &str, partitions: i32) -> CreatableTopic {
     CreatableTopic {
@@ -95,15 +99,11 @@ async fn configs(client: &KafkaClient) -> Result<()> {
 
 /// Brokers learn of changed configurations by a ZooKeeper watch, a moment after the answer.
 async fn wait_for(key: &str, expect: &str, value: &impl AsyncFn(&str) -> Result<String>) -> Result<()> {
-    let mut last = String::new();
-    for _ in 0..200 {
-        last = value(key).await?;
-        if last == expect {
-            return Ok(());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    anyhow::bail!("{key} is {last}, not {expect}")
+    wait_until_async(&format!("{key}={expect}"), PATIENCE, async || {
+        let last = value(key).await?;
+        Ok(if last == expect { Ok(()) } else { Err(format!("it is {last}")) })
+    })
+    .await
 }
 
 async fn partitions(client: &KafkaClient) -> Result<()> {
@@ -150,14 +150,12 @@ async fn groups(client: &KafkaClient) -> Result<()> {
 async fn sweep(address: &str) -> Result<()> {
     let client = KafkaClient::connect(ClientOptions::new(address)).await?;
     // A broker answers before the controller has told it about the cluster.
-    let mut cluster = client.describe_cluster().await?;
-    for _ in 0..200 {
-        if cluster.controller.is_some() && !cluster.brokers.is_empty() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        cluster = client.describe_cluster().await?;
-    }
+    let cluster = wait_until_async("the cluster", PATIENCE, async || {
+        let cluster = client.describe_cluster().await?;
+        let is_known = cluster.controller.is_some() && !cluster.brokers.is_empty();
+        Ok(if is_known { Ok(cluster) } else { Err(format!("{cluster:?}")) })
+    })
+    .await?;
     ensure!(
         cluster.id.is_some() && cluster.controller == Some(0) && cluster.brokers.len() == 1,
         "{cluster:?}"

@@ -8,7 +8,7 @@ use interop::kafka::cluster::Sending;
 use interop::kafka::files::{self, Files};
 use interop::kafka::{Broker, Cluster, Coordinator, Pair, Stream, Znodes, life};
 use testkit::originals::tool_stdout;
-use testkit::{Kafka, ZooKeeper, wait_until};
+use testkit::{Kafka, ZooKeeper, wait_until, wait_until_async};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_life_on_zookeeper_3_5_7() -> Result<()> {
@@ -98,13 +98,14 @@ async fn look(pair: &Pair) -> Result<Znodes> {
 }
 
 async fn await_deletion(pair: &Pair) -> Result<()> {
-    loop {
+    wait_until_async("the topic's end", Duration::from_secs(60), async || {
         let znodes = Znodes::take(pair.zookeeper_port).await?;
-        if !znodes.0.keys().any(|path| path.contains("doomed")) {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        Ok(match znodes.0.into_keys().find(|path| path.contains("doomed")) {
+            None => Ok(()),
+            Some(path) => Err(format!("{path} is there")),
+        })
+    })
+    .await
 }
 
 /// Kafka 2.7.1's kafka-topics.sh and kafka-configs.sh with `--zookeeper`: the broker acts on what they write.

@@ -17,5 +17,5 @@ pub use ensemble_config::{Settings, Site};
 pub use ensemble_words::{Mode, Srvr};
 pub use originals::{Kafka, ZooKeeper, java};
 pub use server::Server;
-pub use wait::{free_port, wait_until};
+pub use wait::{free_port, wait_until, wait_until_async};
 pub use zoolog::Zoolog;

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+/// Between two looks at a condition.
+const POLL: Duration = Duration::from_millis(10);
+
 /// Polls `condition` until it yields a value; fails with `what` after `limit`.
 pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Result<T> {
     let end = Instant::now() + limit;
@@ -16,7 +19,23 @@ pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() ->
         if Instant::now() > end {
             bail!("{what}: not within {limit:?}");
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(POLL);
+    }
+}
+
+/// The same where asking is asynchronous. An error ends it; `Err` as the value says what is still wrong.
+pub async fn wait_until_async<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl AsyncFnMut() -> Result<Result<T, String>>,
+) -> Result<T> {
+    let end = Instant::now() + limit;
+    loop {
+        match condition().await? {
+            Ok(value) => return Ok(value),
+            Err(still) if Instant::now() > end => bail!("{what}: not within {limit:?}: {still}"),
+            Err(_) => tokio::time::sleep(POLL).await,
+        }
     }
 }
 

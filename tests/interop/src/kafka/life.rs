@@ -2,8 +2,10 @@
 //! written and read, and both servers are restarted in every order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use testkit::wait_until_async;
 
 use super::CODECS;
 use super::cluster::{Cluster, Isolation, Seen, Sending};
@@ -55,8 +57,7 @@ async fn own_configs(cluster: &Cluster, expected: &[(&str, &str)]) -> Result<()>
     let expected: BTreeMap<String, String> =
         expected.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     // The broker hears of its own changes by a watch.
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    loop {
+    wait_until_async("the topic's own settings", Duration::from_secs(10), async || {
         let described = cluster.describe_topic("orders").await?;
         ensure!(described.contains_key("cleanup.policy"), "defaults are missing from {described:?}");
         let own: BTreeMap<String, String> = described
@@ -64,12 +65,9 @@ async fn own_configs(cluster: &Cluster, expected: &[(&str, &str)]) -> Result<()>
             .filter(|(_, (_, own))| *own)
             .map(|(key, (value, _))| (key, value.unwrap_or_default()))
             .collect();
-        if own == expected {
-            return Ok(());
-        }
-        ensure!(std::time::Instant::now() < end, "the topic's own settings are {own:?}, not {expected:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+        Ok(if own == expected { Ok(()) } else { Err(format!("{own:?}, not {expected:?}")) })
+    })
+    .await
 }
 
 /// Every codec, idempotent and not, then everything is read back in order.
